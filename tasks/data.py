@@ -1,0 +1,270 @@
+"""The arrays that travel between stages and methods: small frozen dataclasses.
+
+Every one holds plain NumPy arrays of one length `n`, in the order of the partition's rows.
+`from_arrow`/`to_arrow` are the only places that know how a table's columns are laid out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+
+ONE = 32767
+"""The int16 that stands for probability 1."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Base of the row-wise dataclasses: every array field has the same first dimension."""
+
+    ids: np.ndarray  # (n,) object, str
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, index: np.ndarray) -> Self:
+        """The rows at `index` (integers or a mask), in that order."""
+        arrays = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{k: v[index] for k, v in arrays.items() if isinstance(v, np.ndarray)})
+
+    @classmethod
+    def concat(cls, parts: Sequence[Self]) -> Self:
+        """All parts one after the other; every part must have the same optional fields."""
+        first = parts[0]
+        joined: dict[str, Any] = {}
+        for f in fields(first):
+            if isinstance(getattr(first, f.name), np.ndarray):
+                joined[f.name] = np.concatenate([getattr(p, f.name) for p in parts])
+        return replace(first, **joined)
+
+
+@dataclass(frozen=True)
+class Examples(Rows):
+    """Rows as encoders, teachers, reinforcers and distillers see them.
+
+    keys: (n,) uint64 from the content hash; equal content, equal key. Seeds and folds use it.
+    labels: (n,) int32 class index, -1 where there is none.
+    images: (n, height, width, channels) uint8, or None.
+    features: (n, d) float32 as ingested, or None.
+    embedding: (n, e) float32, what the curation's encoder made of the payload, or None.
+    """
+
+    keys: np.ndarray
+    labels: np.ndarray
+    images: np.ndarray | None = None
+    features: np.ndarray | None = None
+    embedding: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class SoftLabels(Rows):
+    """One teacher's (or the ensemble's) opinion on rows it never trained on, as stored.
+
+    labels: (n,) int32 given label, -1 where there is none.
+    classes, weights: (n, k) int32 and int16, the k largest probabilities first; ties go to the
+    lower class. given_weight: (n,) int16, 0 where there is no given label. tail: (n,) int16,
+    what neither the top k nor the given label holds. n_classes: the vocabulary's size.
+    """
+
+    labels: np.ndarray
+    classes: np.ndarray
+    weights: np.ndarray
+    given_weight: np.ndarray
+    tail: np.ndarray
+    n_classes: int
+
+    @classmethod
+    def from_pred_probs(
+        cls, ids: np.ndarray, labels: np.ndarray, pred_probs: np.ndarray, top_k: int
+    ) -> SoftLabels:
+        """Encode dense probabilities (n, n_classes) float; rows sum to 1.
+
+        A probability p is stored as round(p * 32767), half to even, so that sums of weights are
+        exact whatever their order.
+        """
+        n, n_classes = pred_probs.shape
+        weights = np.rint(pred_probs.astype(np.float64) * ONE).astype(np.int16)
+        k = min(top_k, n_classes)
+        classes = np.argsort(-pred_probs, axis=1, kind="stable")[:, :k].astype(np.int32)
+        top = np.take_along_axis(weights, classes, axis=1)
+        known = labels >= 0
+        given_weight = np.where(known, weights[np.arange(n), np.maximum(labels, 0)], 0).astype(np.int16)
+        listed = (classes == labels[:, None]).any(axis=1)
+        stored = top.sum(axis=1, dtype=np.int32) + np.where(known & ~listed, given_weight, 0)
+        rest = n_classes - k - (known & ~listed)
+        tail = np.where(rest > 0, np.maximum(ONE - stored, 0), 0).astype(np.int16)
+        return cls(ids, labels.astype(np.int32), classes, top, given_weight, tail, n_classes)
+
+    def pred_probs(self) -> np.ndarray:
+        """Decode to (n, n_classes) float32; the tail is spread evenly over the classes not stored."""
+        n, k = self.classes.shape
+        rows = np.arange(n)
+        stored = np.zeros((n, self.n_classes), dtype=bool)
+        np.put_along_axis(stored, self.classes, True, axis=1)
+        known = self.labels >= 0
+        stored[rows[known], self.labels[known]] = True
+        rest = np.maximum(self.n_classes - stored.sum(axis=1), 1)
+        dense = np.where(stored, 0.0, (self.tail / rest)[:, None])
+        dense[rows[known], self.labels[known]] = self.given_weight[known]
+        np.put_along_axis(dense, self.classes, self.weights.astype(np.float64), axis=1)
+        return (dense / ONE).astype(np.float32)
+
+    @classmethod
+    def from_arrow(cls, table: pa.Table, labels: np.ndarray, n_classes: int) -> SoftLabels:
+        """From rows of the `soft_labels` table of one teacher, with their given labels."""
+        n = table.num_rows
+        return cls(
+            table["id"].to_numpy(),
+            labels,
+            lists_to_array(table["classes"], n, np.int32),
+            lists_to_array(table["weights"], n, np.int16),
+            table["given_weight"].to_numpy(),
+            table["tail"].to_numpy(),
+            n_classes,
+        )
+
+    def to_arrow(self, teacher: str, folds: np.ndarray) -> pa.Table:
+        """As rows of the `soft_labels` table; folds: (n,) int16, -1 where there were none."""
+        n = len(self)
+        return pa.table(
+            {
+                "id": pa.array(self.ids, pa.string()),
+                "teacher": pa.array([teacher]).take(pa.array(np.zeros(n, np.int32))),
+                "fold": pa.array(folds, pa.int16()),
+                "classes": array_to_lists(self.classes),
+                "weights": array_to_lists(self.weights),
+                "given_weight": pa.array(self.given_weight),
+                "tail": pa.array(self.tail),
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Issues(Rows):
+    """A detector's findings, one a row.
+
+    score: (n,) float32 label quality in 0..1, low is bad. is_issue: (n,) bool.
+    suggested_label: (n,) int32, -1 where there is none. p_error: (n,) float32, the probability
+    that the given label is wrong.
+    """
+
+    score: np.ndarray
+    is_issue: np.ndarray
+    suggested_label: np.ndarray
+    p_error: np.ndarray
+
+    def to_arrow(self, detector: str) -> pa.Table:
+        n = len(self)
+        return pa.table(
+            {
+                "id": pa.array(self.ids, pa.string()),
+                "detector": pa.array([detector]).take(pa.array(np.zeros(n, np.int32))),
+                "score": pa.array(self.score, pa.float32()),
+                "is_issue": pa.array(self.is_issue, pa.bool_()),
+                "suggested_label": optional_ints(self.suggested_label),
+                "p_error": pa.array(self.p_error, pa.float32()),
+            }
+        )
+
+    @classmethod
+    def from_arrow(cls, table: pa.Table) -> Issues:
+        return cls(
+            table["id"].to_numpy(),
+            table["score"].to_numpy(),
+            table["is_issue"].to_numpy(),
+            ints_or_minus_one(table["suggested_label"]),
+            table["p_error"].to_numpy(),
+        )
+
+
+@dataclass(frozen=True)
+class Evidence(Rows):
+    """What a relabelling policy may look at, one row an example.
+
+    given: (n,) int32, -1 where the row came without a label. pred_probs: (n, n_classes) float32,
+    the ensemble's. is_issue: (n,) bool, flagged by any detector. p_error: (n,) float32, the
+    largest of the detectors'. suggested: (n,) int32, the class to change to.
+    """
+
+    given: np.ndarray
+    pred_probs: np.ndarray
+    is_issue: np.ndarray
+    p_error: np.ndarray
+    suggested: np.ndarray
+
+
+ACTIONS = ("keep", "fix", "soften", "drop", "review", "human")
+"""What can be decided on a label; `Decisions.action` indexes it."""
+
+
+@dataclass(frozen=True)
+class Decisions(Rows):
+    """What was decided, one row an example.
+
+    given, label: (n,) int32, -1 for none (a dropped row, or one that never had a label).
+    action: (n,) int8 index into ACTIONS. confidence: (n,) float32 in 0..1, the probability of
+    `label`. reason: (n,) object str, one sentence a person can read. decided_by: (n,) object str.
+    """
+
+    given: np.ndarray
+    label: np.ndarray
+    action: np.ndarray
+    confidence: np.ndarray
+    reason: np.ndarray
+    decided_by: np.ndarray
+
+    def to_arrow(self) -> pa.Table:
+        return pa.table(
+            {
+                "id": pa.array(self.ids, pa.string()),
+                "given": optional_ints(self.given),
+                "label": optional_ints(self.label),
+                "action": pa.array(ACTIONS).take(pa.array(self.action)),
+                "confidence": pa.array(self.confidence, pa.float32()),
+                "reason": pa.array(self.reason, pa.string()),
+                "decided_by": pa.array(self.decided_by, pa.string()),
+            }
+        )
+
+
+@dataclass(frozen=True)
+class State:
+    """What a fit leaves for apply: named arrays and JSON-able facts. Saved as safetensors."""
+
+    arrays: dict[str, np.ndarray]
+    info: dict[str, Any]
+
+
+def lists_to_array(column: pa.ChunkedArray, n: int, dtype: Any) -> np.ndarray:
+    """A list column whose lists all have one length, as (n, k)."""
+    flat = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return flat.reshape(n, -1).astype(dtype, copy=False) if n else np.zeros((0, 0), dtype)
+
+
+def array_to_lists(values: np.ndarray) -> pa.Array:
+    """(n, k) as an Arrow list array."""
+    n, k = values.shape
+    offsets = pa.array(np.arange(n + 1, dtype=np.int32) * np.int32(k))
+    return pa.ListArray.from_arrays(offsets, pa.array(np.ascontiguousarray(values).reshape(-1)))
+
+
+def optional_ints(values: np.ndarray) -> pa.Array:
+    """int32 with -1 for none, as a nullable Arrow array."""
+    return pa.array(values, pa.int32(), mask=values < 0)
+
+
+def ints_or_minus_one(column: pa.ChunkedArray) -> np.ndarray:
+    """A nullable int32 column with -1 for null."""
+    return column.fill_null(-1).to_numpy().astype(np.int32, copy=False)
+
+
+def keys_of(content_hash: pa.ChunkedArray | pa.Array) -> np.ndarray:
+    """The first 64 bits of each hexadecimal content hash: (n,) uint64."""
+    import pyarrow.compute as pc
+
+    prefixes = pc.utf8_slice_codeunits(content_hash, 0, 16)
+    return np.frombuffer(bytes.fromhex("".join(prefixes.to_pylist())), dtype=">u8").astype(np.uint64)

@@ -1,0 +1,51 @@
+"""What every method is: frozen, typed parameters with a name and a revision.
+
+A method is data before it is code. Its fields are what the YAML may set, and together with
+`kind` and `revision` they are its identity: the part of a stage's fingerprint that says whether
+stored results are still what this method would compute. `revision` is raised by whoever changes
+the output, so that a comment or a faster loop does not send a year of partitions back to work.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, ValidatorFunctionWrapHandler, WrapValidator
+
+
+class Method(BaseModel):
+    """One way to do a stage. Fields are parameters; `kind` names it in YAML.
+
+    `revision` changes whenever the output of the same input would; `paper` is the source that
+    `winnow methods` shows.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    kind: str
+    revision: ClassVar[int] = 1
+    paper: ClassVar[str] = ""
+
+    def identity(self) -> dict[str, Any]:
+        """The parameters and the revision, as JSON: what a fingerprint hashes."""
+        return {**self.model_dump(mode="json"), "revision": self.revision}
+
+
+def third_party(contract: type[Method]) -> WrapValidator:
+    """A validator that also takes `kind: "package.module:Class"`, a subclass of `contract`."""
+
+    def validate(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        kind = value.get("kind") if isinstance(value, dict) else None
+        if not isinstance(kind, str) or ":" not in kind:
+            return handler(value)
+        module, _, name = kind.partition(":")
+        try:
+            found = getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError) as error:
+            raise ValueError(f"{kind} cannot be imported ({error}); is its package installed?") from error
+        if not (isinstance(found, type) and issubclass(found, contract)):
+            raise ValueError(f"{kind} is not a {contract.__name__}; derive it from {contract.__module__}")
+        return found.model_validate(value)
+
+    return WrapValidator(validate)
