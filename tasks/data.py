@@ -51,6 +51,7 @@ class Examples(Rows):
     images: (n, height, width, channels) uint8, or None.
     features: (n, d) float32 as ingested, or None.
     embedding: (n, e) float32, what the curation's encoder made of the payload, or None.
+    trains: (n,) bool, whether the row is of the training split, or None where nobody asks.
     """
 
     keys: np.ndarray
@@ -58,6 +59,7 @@ class Examples(Rows):
     images: np.ndarray | None = None
     features: np.ndarray | None = None
     embedding: np.ndarray | None = None
+    trains: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

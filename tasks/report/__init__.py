@@ -1,0 +1,155 @@
+"""Report: what one night did to one partition, in figures and on one page.
+
+The stage fills a `ReportData`; `page` renders it, `metrics` and `calibration` compute its figures
+and `student` measures what the labels are worth. These dataclasses hold exactly what a page shows,
+as NumPy and Python values, so a page can be made, tested and read without a store. A part that is
+None or empty belongs to a stage that was left out: the page omits its section. Classes are indices
+into `class_names` everywhere, -1 for none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from tasks.report.calibration import Reliability
+
+STAGES = ("ingest", "teach", "detect", "relabel", "distill", "reinforce", "report")
+
+
+class Figure(NamedTuple):
+    """One row of the `metrics` table. unit: "share" (0..1, shown as a percentage), "ratio", "rows" or "bytes"."""
+
+    stage: str
+    name: str
+    value: float
+    unit: str
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """Why inputs did not become rows. examples: a few details, as `rejects.detail` holds them."""
+
+    reason: str
+    count: int
+    examples: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """What ingest was given: rows that it kept, and inputs that it rejected by reason."""
+
+    rows: int
+    rejections: tuple[Rejection, ...] = ()
+
+
+@dataclass(frozen=True)
+class LabelChange:
+    """What the decisions did to the labels of the partition.
+
+    given, curated: (k,) int64 rows a class, before and after. confusion: (k, k) int64 rows by given
+    class (first axis) and curated class; rows without either label are in neither.
+    actions: rows by action, in the order of `tasks.data.ACTIONS`.
+    """
+
+    given: np.ndarray
+    curated: np.ndarray
+    confusion: np.ndarray
+    actions: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """A row whose given label is probably wrong. picture: PNG bytes, or None and a short `summary`
+    of a payload that is not an image."""
+
+    id: str
+    given: int
+    suggested: int
+    p_error: float
+    action: str
+    reason: str
+    picture: bytes | None = None
+    summary: str = ""
+
+
+@dataclass(frozen=True)
+class TeacherQuality:
+    """How far a teacher can be trusted on rows it never saw. `bins` and `ece_given` judge it by the
+    given labels; the figures against the truth are None where no truth is known."""
+
+    name: str
+    bins: Reliability
+    accuracy_given: float
+    ece_given: float
+    accuracy_truth: float | None = None
+    ece_truth: float | None = None
+
+
+@dataclass(frozen=True)
+class StudentResult:
+    """Accuracy of the fixed student by arm ("given", "curated"), one value a seed.
+
+    against: which labels of the held-out rows counted as right.
+    """
+
+    arms: Mapping[str, tuple[float, ...]]
+    against: Literal["truth", "curated labels"]
+    test_rows: int
+
+
+@dataclass(frozen=True)
+class Exemplars:
+    """The distilled examples of one class: pictures as PNG bytes, or summaries of other payloads."""
+
+    label: int
+    pictures: tuple[bytes, ...] = ()
+    summaries: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """What a stage took. methods: their kinds, as the curation names them."""
+
+    stage: str
+    methods: tuple[str, ...]
+    seconds: float | None = None
+    bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class GateOutcome:
+    """One gate. value or bound is None where that metric was not measured; bound_metric names the
+    metric that the bound was taken from, if any."""
+
+    metric: str
+    value: float | None
+    relation: Literal["at least", "at most"]
+    bound: float | None
+    passed: bool
+    bound_metric: str = ""
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """Everything that one page shows. release: the published release that the run started from;
+    notes: sentences that the stages left, such as exceeded caps; suspects: the most likely wrong
+    first; stages: those that ran."""
+
+    dataset: str
+    partition: str
+    class_names: tuple[str, ...]
+    arrival: Arrival
+    release: int | None = None
+    notes: tuple[str, ...] = ()
+    labels: LabelChange | None = None
+    suspects: tuple[Suspect, ...] = ()
+    teachers: tuple[TeacherQuality, ...] = ()
+    student: StudentResult | None = None
+    distilled: tuple[Exemplars, ...] = ()
+    stages: tuple[StageCost, ...] = ()
+    gates: tuple[GateOutcome, ...] = ()
+    figures: tuple[Figure, ...] = ()

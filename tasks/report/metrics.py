@@ -1,0 +1,132 @@
+"""The figures of the `metrics` table, from arrays in the order of the partition's rows.
+
+A function a stage, each returning `Figure` rows; names are lower_snake and unique within a
+partition, because gates refer to them by name alone. A figure that cannot be measured (no truth, no
+rows) is left out rather than stored as NaN. `truth` is (n,) int32, -1 where unknown: for measuring
+only. Values do not depend on how rows were dealt into shards. Cost: linear in rows, but for the
+sorts of the calibration error and the average precision.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from tasks.data import ACTIONS, ONE, Decisions, Issues, SoftLabels
+from tasks.report import Figure
+from tasks.report.calibration import expected_calibration_error
+
+
+def ingest(rows: int, rejected: int) -> list[Figure]:
+    """How much arrived: rows kept and inputs rejected."""
+    figures = [Figure("ingest", "rows", rows, "rows"), Figure("ingest", "rejected", rejected, "rows")]
+    if rows + rejected:
+        figures.append(Figure("ingest", "share_rejected", rejected / (rows + rejected), "share"))
+    return figures
+
+
+def teach(opinions: Mapping[str, SoftLabels], truth: np.ndarray) -> list[Figure]:
+    """Accuracy and calibration of every teacher, out of sample, against given labels and truth."""
+    figures = []
+    for teacher, soft in opinions.items():
+        for against, labels in (("given", soft.labels), ("truth", truth)):
+            known = labels >= 0
+            if not known.any() or not soft.classes.shape[1]:
+                continue
+            correct = soft.classes[known, 0] == labels[known]
+            ece = expected_calibration_error(soft.weights[known, 0] / ONE, correct)
+            name = f"teacher_{snake(teacher)}"
+            figures.append(Figure("teach", f"{name}_accuracy_{against}", float(correct.mean()), "share"))
+            figures.append(Figure("teach", f"{name}_ece_{against}", ece, "ratio"))
+    return figures
+
+
+def detect(findings: Mapping[str, Issues], given: np.ndarray, truth: np.ndarray) -> list[Figure]:
+    """How much was flagged, and how well, over the rows that have a given label (n,) int32.
+
+    A row counts as wrong when its truth is known and differs. Each detector is judged alone, and
+    all together (`share_flagged`, `detection_…`): flagged by any, ranked by the lowest score.
+    """
+    if not findings:
+        return []
+    flagged = np.any([issues.is_issue for issues in findings.values()], axis=0)
+    score = np.min([issues.score for issues in findings.values()], axis=0)
+    figures = judged("", "detection_", flagged, score, given, truth)
+    for detector, issues in findings.items():
+        prefix = f"detector_{snake(detector)}_"
+        figures += judged(prefix, prefix, issues.is_issue, issues.score, given, truth)
+    return figures
+
+
+def judged(
+    prefix: str,
+    judged_prefix: str,
+    flagged: np.ndarray,
+    score: np.ndarray,
+    given: np.ndarray,
+    truth: np.ndarray,
+) -> list[Figure]:
+    """Share flagged; precision and recall where some are flagged and wrong; average precision."""
+    from sklearn.metrics import average_precision_score
+
+    labelled = given >= 0
+    known = labelled & (truth >= 0)
+    wrong = (given != truth)[known]
+    caught = int((wrong & flagged[known]).sum())
+    figures = []
+    if labelled.any():
+        figures.append(Figure("detect", f"{prefix}share_flagged", float(flagged[labelled].mean()), "share"))
+    if flagged[known].any():
+        precision = caught / int(flagged[known].sum())
+        figures.append(Figure("detect", f"{judged_prefix}precision", precision, "share"))
+    if wrong.any():
+        ranking = float(average_precision_score(wrong, -score[known]))
+        figures.append(Figure("detect", f"{judged_prefix}recall", caught / int(wrong.sum()), "share"))
+        figures.append(Figure("detect", f"{judged_prefix}average_precision", ranking, "ratio"))
+    return figures
+
+
+def relabel(decisions: Decisions, truth: np.ndarray) -> list[Figure]:
+    """What was decided, and how many labels are right before and after.
+
+    Shares are of all rows. share_changed counts given labels that became another one;
+    label_accuracy_given is over rows with truth and a given label, label_accuracy_curated over rows
+    with truth and a label left (a dropped row has none).
+    """
+    n = len(decisions)
+    if not n:
+        return []
+    given, label = decisions.given, decisions.label
+    counts = np.bincount(decisions.action, minlength=len(ACTIONS))
+    changed = (given >= 0) & (label >= 0) & (given != label)
+    shares = {"share_changed": int(changed.sum())}
+    shares |= {f"share_{SHARE_NAMES.get(a, a)}": int(c) for a, c in zip(ACTIONS, counts, strict=True)}
+    figures = [Figure("relabel", name, count / n, "share") for name, count in shares.items()]
+    for arm, labels in (("given", given), ("curated", label)):
+        known = (labels >= 0) & (truth >= 0)
+        if known.any():
+            right = float((labels == truth)[known].mean())
+            figures.append(Figure("relabel", f"label_accuracy_{arm}", right, "share"))
+    return figures
+
+
+SHARE_NAMES = {"keep": "kept", "fix": "fixed", "soften": "softened", "drop": "dropped"}
+"""share_dropped reads better than share_drop; review and human stay as they are."""
+
+
+def student(accuracies: Mapping[str, Sequence[float]]) -> list[Figure]:
+    """accuracy_given, accuracy_curated, …: the mean over seeds of each arm that could be measured."""
+    means = {arm: float(np.mean(values)) for arm, values in accuracies.items() if len(values)}
+    return [Figure("report", f"accuracy_{arm}", v, "share") for arm, v in means.items() if not np.isnan(v)]
+
+
+def storage(stored: Mapping[str, int]) -> list[Figure]:
+    """bytes_ingest, bytes_teach, …: what each stage stores for the partition."""
+    return [Figure(stage, f"bytes_{stage}", size, "bytes") for stage, size in stored.items()]
+
+
+def snake(name: str) -> str:
+    """A method's kind as part of a figure's name: `package.module:Class` -> `package_module_class`."""
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")

@@ -1,0 +1,87 @@
+"""A two-layer perceptron on standardised inputs, trained for a fixed number of steps.
+
+Knows nothing of winnow. Every random number comes from an explicit CPU generator, so threads that
+train side by side do not disturb one another, and the draws are the same on every device.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+CHUNK = 4096
+"""Rows that are standardised or predicted at once; bounds the memory."""
+
+CLIP = 10.0
+"""Standardised inputs are clipped here: a column that is constant but for one training row would
+otherwise blow up on test rows that differ in it."""
+
+
+@dataclass(frozen=True)
+class Perceptron:
+    """relu((x - mean) / scale @ w1 + b1) @ w2 + b2. weights: (w1, b1, w2, b2)."""
+
+    mean: torch.Tensor
+    scale: torch.Tensor
+    weights: tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
+
+    def logits(self, inputs: torch.Tensor) -> torch.Tensor:
+        """(n, d) of any number type -> (n, k) float32."""
+        w1, b1, w2, b2 = self.weights
+        x = ((inputs.to(torch.float32) - self.mean) / self.scale).clamp(-CLIP, CLIP)
+        return torch.addmm(b2, torch.relu(torch.addmm(b1, x, w1)), w2)
+
+
+def fit(
+    inputs: np.ndarray,
+    targets: np.ndarray,
+    *,
+    steps: int,
+    width: int,
+    batch: int,
+    learning_rate: float,
+    seed: int,
+    device: str,
+) -> Perceptron:
+    """Minimise cross-entropy: inputs (n, d) numbers, targets (n, k) float32 rows that sum to 1."""
+    generator = torch.Generator().manual_seed(seed)
+    mean, scale = column_statistics(inputs)
+    d, k = inputs.shape[1], targets.shape[1]
+    # He et al. (ICCV 2015), equation 10, for the layer before the ReLU; Glorot's variance after it.
+    first = torch.randn(d, width, generator=generator) * (2 / max(d, 1)) ** 0.5
+    second = torch.randn(width, k, generator=generator) * (1 / width) ** 0.5
+    weights = tuple(
+        w.to(device).requires_grad_() for w in (first, torch.zeros(width), second, torch.zeros(k))
+    )
+    model = Perceptron(mean.to(device), scale.to(device), weights)  # type: ignore[arg-type]
+    optimiser = torch.optim.AdamW(list(weights), lr=learning_rate, weight_decay=0.0)
+    x, y = torch.from_numpy(np.ascontiguousarray(inputs)), torch.from_numpy(np.ascontiguousarray(targets))
+    for _ in range(steps):
+        rows = torch.randint(len(x), (batch,), generator=generator)
+        log_probs = torch.log_softmax(model.logits(x[rows].to(device)), dim=1)
+        loss = -(y[rows].to(device) * log_probs).sum(dim=1).mean()
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+    return model
+
+
+@torch.no_grad()
+def predict(model: Perceptron, inputs: np.ndarray) -> np.ndarray:
+    """The most likely class of each row: (n, d) -> (n,) int64."""
+    chunks = (inputs[start : start + CHUNK] for start in range(0, len(inputs), CHUNK))
+    device = model.mean.device
+    found = [model.logits(torch.from_numpy(np.ascontiguousarray(c)).to(device)).argmax(dim=1) for c in chunks]
+    return torch.cat(found).cpu().numpy() if found else np.zeros(0, np.int64)
+
+
+def column_statistics(inputs: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation of each column, float32; 1 for the deviation of a constant."""
+    from sklearn.preprocessing import StandardScaler
+
+    scaler = StandardScaler()
+    for start in range(0, len(inputs), CHUNK):
+        scaler.partial_fit(inputs[start : start + CHUNK].astype(np.float64))
+    return torch.from_numpy(scaler.mean_.astype(np.float32)), torch.from_numpy(scaler.scale_.astype(np.float32))

@@ -1,0 +1,208 @@
+"""The one way a stage runs: plan, fit, apply over shards, commit.
+
+Each fit and each shard leaves a finished file named by the fingerprint, so a killed run starts
+again where it stopped: a file that is there is not computed again. The commit is one transaction;
+readers see the old partition or the new one. A stage makes at most 12 + 16 + 1 task runs whatever
+its row count: parts and shards are dealt into that many tasks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from time import perf_counter
+from typing import Any, TypeVar
+
+from prefect import get_run_logger, task
+from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State as PrefectState
+from prefect.futures import PrefectFuture, as_completed
+from prefect.states import Completed
+from prefect.tasks import exponential_backoff
+from prefect.utilities.annotations import unmapped
+
+from storage.leases import Lease
+from storage.store import Store, TableRef
+from tasks.config import Curation
+from tasks.errors import StageFailed
+from tasks.plan import Plan, plan_stage
+from tasks.progress import bar
+from tasks.stages import STAGES
+from tasks.stages.base import Job
+
+FIT_TASKS, SHARD_TASKS = 12, 16
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One partition being curated: what the flow hands from verb to verb besides references."""
+
+    curation: Curation
+    partition: str
+    lease: Lease
+    force: bool = False
+
+    @cached_property
+    def store(self) -> Store:
+        return Store(self.curation.store, self.curation.dataset)
+
+
+def is_io_error(task: Any, run: Any, state: Any) -> bool:
+    """Whether a failure may pass by itself: disks and networks may, bad input does not."""
+    try:
+        state.result(raise_on_failure=True)
+    except OSError:
+        return True
+    except Exception:
+        return False
+    return False
+
+
+resilient = {
+    "retries": 3,
+    "retry_delay_seconds": exponential_backoff(backoff_factor=2),
+    "retry_condition_fn": is_io_error,
+    "cache_policy": NO_CACHE,
+    "persist_result": False,
+}
+
+
+@task(task_run_name="fit {job.stage} {job.partition}", **resilient)
+def fit(job: Job, parts: list[str], force: bool) -> None:
+    """Fit each part and save its state, unless it is there."""
+    for part in parts:
+        if force or not job.store.has_state(job.partition, job.state_name(part)):
+            state = STAGES[job.stage].fit(job, part)
+            job.store.save_state(job.partition, job.state_name(part), state.arrays, state.info)
+
+
+@task(task_run_name="apply {job.stage} {job.partition}", **resilient)
+def apply(job: Job, spans: list[tuple[int, int]], force: bool) -> int:
+    """Write each shard's file, unless it is there; how many were computed."""
+    computed = 0
+    for start, stop in spans:
+        tables = STAGES[job.stage].tables
+        if not force and all(
+            job.store.has_shard(t, job.partition, job.fingerprint, start, stop) for t in tables
+        ):
+            continue
+        for table, data in STAGES[job.stage].apply(job, start, stop).items():
+            job.store.write_shard(table, job.partition, job.fingerprint, start, stop, data)
+        computed += 1
+    return computed
+
+
+@task(task_run_name="commit {job.stage} {job.partition}", **resilient)
+def commit(
+    job: Job, spans: list[tuple[int, int]], versions: dict[str, int | None], info: dict[str, Any]
+) -> dict[str, TableRef]:
+    """Replace the partition in each of the stage's tables, in one transaction a table."""
+    parents = [ref for refs in job.inputs.values() for ref in refs]
+    return {
+        table: job.store.commit(table, job.partition, job.fingerprint, spans, parents, info, versions[table])
+        for table in STAGES[job.stage].tables
+    }
+
+
+@task(task_run_name="{stage} {partition}", cache_policy=NO_CACHE, persist_result=False)
+def up_to_date(stage: str, partition: str, reason: str) -> PrefectState[Any]:
+    return Completed(name="Up to date", message=f"{stage} of {partition} is up to date: {reason}")
+
+
+def run_stage(name: str, run: Run) -> TableRef | None:
+    """Bring one stage of the run's partition up to date; None where the curation leaves it out."""
+    stage = STAGES[name]
+    if not stage.enabled(run.curation):
+        return None
+    versions = {table: run.store.version(table) for table in stage.tables}
+    plan = plan_stage(stage, run.curation, run.store, run.partition)
+    if plan.job is None:
+        raise StageFailed(f"{name} of {run.partition} {plan.reason}")
+    if plan.current and plan.verdict == "up to date" and not run.force:
+        up_to_date(name, run.partition, plan.reason)
+        return plan.current
+    started = perf_counter()
+    single_threaded()
+    spans, computed = work(plan.job, run.force)
+    run.lease.check()
+    info = {
+        "parts": plan.parts,
+        "seconds": perf_counter() - started,
+        "shards": len(spans),
+        "computed": computed,
+    }
+    refs = commit(plan.job, spans, versions, info)
+    tell(plan, refs, info)
+    stage.check(plan.job, refs)
+    return refs[stage.table]
+
+
+def work(job: Job, force: bool) -> tuple[list[tuple[int, int]], int]:
+    """Fit all parts, then apply to all shards; the shards, and how many were computed now."""
+    stage = STAGES[job.stage]
+    parts = deal(stage.parts(job), FIT_TASKS)
+    finish(
+        f"{job.stage} {job.partition} fit",
+        fit.map(unmapped(job), parts, unmapped(force)) if parts else [],
+        parts,
+    )
+    spans = stage.spans(job)
+    shards = deal(spans, SHARD_TASKS)
+    done = finish(f"{job.stage} {job.partition}", apply.map(unmapped(job), shards, unmapped(force)), shards)
+    return spans, sum(done)
+
+
+def finish(label: str, futures: Sequence[PrefectFuture[Any]], groups: Sequence[Sequence[Any]]) -> list[Any]:
+    """Wait for all, showing progress; raises the first failure once nothing runs any more."""
+    if not futures:
+        return []
+    sizes = {future.task_run_id: len(group) for future, group in zip(futures, groups, strict=True)}
+    total, advanced = sum(sizes.values()), 0
+    artifact = (
+        create_progress_artifact(progress=0.0, key=key_of(label), description=label) if total > 1 else None
+    )
+    with bar(label, total) as advance:
+        for future in as_completed(list(futures)):
+            advanced += sizes[future.task_run_id]
+            advance(sizes[future.task_run_id])
+            if artifact:
+                update_progress_artifact(artifact_id=artifact, progress=100.0 * advanced / total)
+    return [future.result() for future in futures]
+
+
+def tell(plan: Plan, refs: dict[str, TableRef], info: dict[str, Any]) -> None:
+    """One log line and one table artifact a stage."""
+    rows = [{"table": t, "rows": r.rows, "version": r.version, "content": r.content} for t, r in refs.items()]
+    counts = ", ".join(f"{ref.rows:,} {table}" for table, ref in refs.items())
+    get_run_logger().info(
+        "%s %s: %s in %.1f s (%s)", plan.stage, plan.partition, counts, info["seconds"], plan.reason
+    )
+    create_table_artifact(
+        key=key_of(f"{plan.stage} {plan.partition}"),
+        table=rows,
+        description=f"{plan.stage} of {plan.partition}: {plan.reason}",
+    )
+
+
+def deal(items: Sequence[T], tasks: int) -> list[list[T]]:
+    """Contiguous groups of nearly equal size, at most `tasks` of them."""
+    n = min(len(items), tasks)
+    return [list(items[len(items) * i // n : len(items) * (i + 1) // n]) for i in range(n)]
+
+
+def key_of(text: str) -> str:
+    """An artifact key: Prefect takes lower-case letters, digits and dashes."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def single_threaded() -> None:
+    """One thread in every numerical library: float sums depend on the count, and workers fill the cores."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    torch.set_num_threads(1)
+    threadpool_limits(limits=1)

@@ -1,0 +1,69 @@
+"""Ask the teachers that never saw a row: what teach does for rows and reinforce for views of them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tasks.data import Examples, State
+from tasks.stages.base import Job, load_state
+from tasks.teach import Teacher
+
+
+def ask(
+    job: Job, rows: Examples, folds: np.ndarray, taught: str | None = None
+) -> tuple[list[str], np.ndarray, list[bool]]:
+    """The opinion of every teacher, each fold's rows asked of the teacher that left the fold out.
+
+    `taught` is the fingerprint of the teach stage whose models are asked (default: this job's own);
+    teachers without models are then left out, since they cannot judge what was not in their file.
+    Returns the names (m), log-probabilities float32 (m, n, n_classes), calibrated by temperature,
+    and for each whether it was cross-fitted.
+    """
+    teach = job.curation.teach
+    assert teach is not None
+    names: list[str] = []
+    said: list[np.ndarray] = []
+    cross_fitted: list[bool] = []
+    for number, teacher in enumerate(teach.teachers):
+        if teacher.cross_fitted:
+            answers = ask_folds(job, number, teacher, rows, folds, taught or job.fingerprint)
+        elif taught is None:
+            answers = teacher.predict(State({}, {}), rows, len(job.classes), job.device)
+        else:
+            continue
+        names += teacher.names()
+        said += list(answers)
+        cross_fitted += [teacher.cross_fitted] * len(answers)
+    return names, np.stack(said), cross_fitted
+
+
+def ask_folds(
+    job: Job, number: int, teacher: Teacher, rows: Examples, folds: np.ndarray, taught: str
+) -> np.ndarray:
+    """One cross-fitted teacher, (1, n, n_classes).
+
+    The temperature of fold f comes from the other folds' predictions, so that no row has a say in
+    its own soft label (Guo et al., "On Calibration of Modern Neural Networks", ICML 2017).
+    """
+    from tasks.teach.temperature import best_temperature, scale
+
+    assert job.curation.teach is not None
+    states = [
+        load_state(job.store, job.partition, f"teach-{taught}-{number}-fold{fold}")
+        for fold in range(job.curation.teach.folds)
+    ]
+    grids = np.stack([state.arrays["nll_grid"] for state in states])
+    answers = np.zeros((1, len(rows), len(job.classes)), np.float32)
+    for fold, state in enumerate(states):
+        mine = folds == fold
+        if mine.any():
+            said = teacher.predict(state, rows.take(mine), len(job.classes), job.device)
+            answers[:, mine] = scale(said, best_temperature(grids.sum(axis=0) - grids[fold]))
+    return answers
+
+
+def ensemble(log_probs: np.ndarray) -> np.ndarray:
+    """The teachers together, (m, n, k) -> (n, k): the mean of their probabilities."""
+    from tasks.teach.ensemble import mean
+
+    return mean(log_probs)

@@ -1,0 +1,97 @@
+"""Distill: a small set a class, from the window's curated labels. A shard is a run of classes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks.config import Curation
+from tasks.data import ONE, Examples, ints_or_minus_one
+from tasks.distill import Distilled, Distiller
+from tasks.seeds import seed_of
+from tasks.stages.base import Job, Stage, spans
+from tasks.stages.reading import examples
+
+TRUSTED = pa.array(["keep", "fix", "human"])
+"""Actions whose label a distilled set may carry; the others are doubtful or gone."""
+
+
+class DistillStage(Stage):
+    name = "distill"
+    tables = ("distilled",)
+    reads_window = ("rows", "labels")
+
+    def enabled(self, curation: Curation) -> bool:
+        return curation.distill is not None
+
+    def identity(self, curation: Curation, partition: str) -> Any:
+        return [method(curation).identity(), curation.device]
+
+    def size(self, job: Job) -> int:
+        return len(job.classes)
+
+    def spans(self, job: Job) -> list[tuple[int, int]]:
+        return spans(self.size(job), 1)
+
+    def apply(self, job: Job, start: int, stop: int) -> dict[str, pa.Table]:
+        curated = trusted(job)
+        tables = [distilled(job, curated, label) for label in range(start, stop)]
+        return {"distilled": pa.concat_tables(tables)}
+
+
+def method(curation: Curation) -> Distiller:
+    assert curation.distill is not None
+    return curation.distill
+
+
+def trusted(job: Job) -> Examples:
+    """The window's training rows whose curated label can be relied on, under that label."""
+    window = examples(job, job.inputs["rows"])
+    decided = job.store.read(list(job.inputs["labels"]), ["label", "action"])
+    assert window.trains is not None
+    keep = pc.is_in(decided["action"], TRUSTED).to_numpy() & window.trains
+    return replace(window, labels=ints_or_minus_one(decided["label"])).take(keep)
+
+
+def distilled(job: Job, curated: Examples, label: int) -> pa.Table:
+    """One class as rows of the `distilled` table, none where the class has no trusted row."""
+    distiller = method(job.curation)
+    rows = curated.take(curated.labels == label)
+    seed = seed_of(job.curation.dataset, distiller.identity(), label)
+    made = distiller.distill(rows, seed, job.device) if len(rows) else Distilled(origins=[])
+    m = len(made.origins)
+    images, features = payload(rows, made)
+    return pa.table(
+        {
+            "id": pa.array([f"{distiller.kind}-{label}-{number}" for number in range(m)], pa.string()),
+            "distiller": pa.array([distiller.kind] * m, pa.string()),
+            "label": pa.array(np.full(m, label, np.int32)),
+            "image": images,
+            "features": features,
+            "classes": pa.array([[label]] * m, pa.list_(pa.int32())),
+            "weights": pa.array([[ONE]] * m, pa.list_(pa.int16())),
+            "origins": pa.array([list(rows.ids[origin]) for origin in made.origins], pa.list_(pa.string())),
+        }
+    )
+
+
+def payload(rows: Examples, made: Distilled) -> tuple[pa.Array, pa.Array]:
+    """What the examples look like; a selection looks like the rows that it selects."""
+    from tasks.ingest.images import encode_png
+
+    m = len(made.origins)
+    images, features = made.images, made.features
+    if m and images is None and features is None:
+        first = np.array([origin[0] for origin in made.origins])
+        images = rows.images[first] if rows.images is not None else None
+        features = rows.features[first] if rows.features is not None else None
+    return (
+        encode_png(images) if images is not None else pa.nulls(m, pa.binary()),
+        pa.array(list(features), pa.list_(pa.float32()))
+        if features is not None
+        else pa.nulls(m, pa.list_(pa.float32())),
+    )

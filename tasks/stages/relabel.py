@@ -1,0 +1,82 @@
+"""Relabel: the policy decides from the evidence, and what people decided is laid over it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks.config import Curation
+from tasks.data import Evidence, Issues, State
+from tasks.relabel import Policy
+from tasks.stages.base import Job, Stage
+from tasks.stages.reading import opinion
+
+
+class RelabelStage(Stage):
+    name = "relabel"
+    tables = ("labels",)
+    reads = ("rows", "soft_labels", "issues")
+    reads_if_there = ("reviews",)
+
+    def enabled(self, curation: Curation) -> bool:
+        return curation.relabel is not None
+
+    def identity(self, curation: Curation, partition: str) -> Any:
+        return policy(curation).identity()
+
+    def parts(self, job: Job) -> list[str]:
+        return ["policy"]
+
+    def fit(self, job: Job, part: str) -> State:
+        undecided = evidence(job)
+        reviews = reviewed(job)
+        if reviews is not None:
+            people = pc.is_in(pa.array(undecided.ids, pa.string()), reviews["id"].combine_chunks())
+            undecided = undecided.take(~people.to_numpy(zero_copy_only=False))
+        return policy(job.curation).fit([undecided])
+
+    def size(self, job: Job) -> int:
+        return job.own("rows").rows
+
+    def apply(self, job: Job, start: int, stop: int) -> dict[str, pa.Table]:
+        from tasks.relabel.reviews import overrule
+
+        shard = evidence(job).take(np.arange(start, stop))
+        decisions = policy(job.curation).apply(shard, job.state("policy"), job.classes)
+        reviews = reviewed(job)
+        if reviews is not None:
+            decisions = overrule(decisions, reviews)
+        return {"labels": decisions.to_arrow()}
+
+
+def policy(curation: Curation) -> Policy:
+    assert curation.relabel is not None
+    return curation.relabel
+
+
+def reviewed(job: Job) -> pa.Table | None:
+    """What people decided on rows of this partition, if anything."""
+    return job.store.read([job.own("reviews")]) if "reviews" in job.inputs else None
+
+
+def evidence(job: Job) -> Evidence:
+    """All detectors' findings on the partition folded into one row an example.
+
+    A row is an issue if any detector says so; the first of them suggests the class.
+    """
+    soft = opinion(job, job.own("soft_labels"), job.own("rows"))
+    n = len(soft)
+    found = Issues.from_arrow(job.store.read([job.own("issues")]))
+    names = job.store.read([job.own("issues")], ["detector"])["detector"].to_numpy()
+    is_issue, p_error = np.zeros(n, bool), np.zeros(n, np.float32)
+    suggested = np.full(n, -1, np.int32)
+    for detector in job.curation.detect:
+        finding = found.take(names == detector.kind)
+        news = finding.is_issue & ~is_issue
+        suggested = np.where(news | (suggested < 0), finding.suggested_label, suggested)
+        is_issue |= finding.is_issue
+        p_error = np.maximum(p_error, finding.p_error)
+    return Evidence(soft.ids, soft.labels, soft.pred_probs(), is_issue, p_error, suggested)
