@@ -30,8 +30,7 @@ class _Column:
         self._bytes(path + ":valid", array.is_valid().cast(pa.uint8()))
         kind = array.type
         if pa.types.is_map(kind):
-            entries = pa.struct([("key", kind.key_type), ("value", kind.item_type)])
-            self.feed(path, array.cast(pa.list_(entries)))
+            self.feed(path + ":map", _entries(array))
         elif pa.types.is_list(kind):
             self._bytes(path + ":length", pc.list_value_length(array).fill_null(0))
             self.feed(path + ".item", array.flatten())
@@ -57,6 +56,13 @@ class _Column:
         self._stream(name).update(np.ascontiguousarray(values).view(np.uint8).data)
 
 
+def _entries(array: pa.Array) -> pa.Array:
+    """A map array as lists of (key, value); Arrow's own cast loses a null in a sliced array."""
+    entries = pa.StructArray.from_arrays([array.keys, array.items], ["key", "value"])
+    offsets = pa.array(array.offsets.to_numpy())
+    return pa.ListArray.from_arrays(offsets, entries, mask=array.is_null())
+
+
 def _characters(array: pa.Array) -> memoryview:
     """The bytes of a string or binary array without nulls, one value after the other."""
     if not len(array):
@@ -75,6 +81,8 @@ def content_of(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> str:
     columns = {name: _Column() for name in schema.names}
     rows = 0
     for batch in batches:
+        if not batch.num_rows:
+            continue
         rows += batch.num_rows
         for name, column in columns.items():
             column.feed(name, batch.column(name))

@@ -30,7 +30,8 @@ def checked(name: str, what: str) -> str:
     """`name`, if it can be a folder's name and nothing else. Raises StoreError."""
     if not NAME.fullmatch(name):
         raise StoreError(
-            f"{name!r} cannot be the name of a {what}; use letters, digits and . _ = - and start with a letter or digit"
+            f"{name!r} cannot be the name of a {what}; use letters, digits and . _ = -, "
+            "and start with a letter or a digit"
         )
     return name
 
@@ -67,7 +68,9 @@ def explained(path: str) -> Iterator[None]:
         elif error.errno in _DENIED or "Permission denied" in text or "Read-only file system" in text:
             message = f"{path} cannot be written; give this user write access, or choose another store"
         else:
-            message = f"{path} cannot be used ({error.strerror or text.splitlines()[0]}); check the store's disk"
+            message = (
+                f"{path} cannot be used ({error.strerror or text.splitlines()[0]}); check the store's disk"
+            )
         raise StoreError(message) from error
 
 

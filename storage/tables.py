@@ -27,7 +27,9 @@ TRANSFORM = pa.struct(
 )
 ANNOTATIONS = pa.list_(pa.struct([("annotator", pa.string()), ("label", pa.int32())]))
 CHECKS = pa.list_(
-    pa.struct([("name", pa.string()), ("value", pa.float64()), ("bound", pa.string()), ("passed", pa.bool_())])
+    pa.struct(
+        [("name", pa.string()), ("value", pa.float64()), ("bound", pa.string()), ("passed", pa.bool_())]
+    )
 )
 CLASSES = pa.list_(pa.int32())
 WEIGHTS = pa.list_(pa.int16())
@@ -156,7 +158,9 @@ def conform(table: pa.Table, name: str) -> pa.Table:
     schema = file_schema(name)
     unknown = sorted(set(table.column_names) - set(schema.names) - {"partition"})
     if unknown:
-        raise StoreError(f"{name} has no column {', '.join(unknown)}; its columns are {', '.join(schema.names)}")
+        raise StoreError(
+            f"{name} has no column {', '.join(unknown)}; its columns are {', '.join(schema.names)}"
+        )
     columns = []
     for field in schema:
         if field.name in table.column_names:

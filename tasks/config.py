@@ -103,7 +103,7 @@ class Curation(Section):
     distill: AnyDistiller | None = None
     report: Student = Field(Student(), description="the fixed small student that measures labels")
     gates: tuple[Gate, ...] = ()
-    runner: Runner = Runner()
+    runner: Runner = Field(default_factory=Runner)
 
     @model_validator(mode="after")
     def stages_fit_together(self) -> Self:
@@ -119,7 +119,9 @@ class Curation(Section):
     @property
     def window_size(self) -> int | None:
         """How many partitions a window holds; None for all."""
-        return {"all": None, "partition": 1}.get(self.window, self.window)  # type: ignore[arg-type, return-value]
+        if isinstance(self.window, int):
+            return self.window
+        return None if self.window == "all" else 1
 
 
 def impossible(c: Curation) -> list[str]:
@@ -129,6 +131,9 @@ def impossible(c: Curation) -> list[str]:
     found = []
     if c.classes and len(set(c.classes)) < len(c.classes):
         found.append("classes: a name occurs twice")
+    kinds = [detector.kind for detector in c.detect]
+    if len(set(kinds)) < len(kinds):
+        found.append("detect: a detector occurs twice; give each kind once")
     for stage, needs in (
         ("detect", "teach"),
         ("relabel", "detect"),
@@ -138,20 +143,17 @@ def impossible(c: Curation) -> list[str]:
         if getattr(c, stage) and not getattr(c, needs):
             found.append(f"{stage} needs {needs}, which is left out; add it or leave out {stage} too")
     if encoder and payload_of[encoder.reads] != payload:
-        found.append(
-            f"ingest.encoder {encoder.kind} reads {encoder.reads}, but the source gives {payload or 'no payload'}"
-        )
-    readers: list[tuple[str, str, str]] = [
-        (f"teach.teachers[{i}] {t.kind}", t.reads, t.kind)
-        for i, t in enumerate(c.teach.teachers if c.teach else ())
-    ]
+        gives = payload or "no payload"
+        found.append(f"ingest.encoder {encoder.kind} reads {encoder.reads}, but the source gives {gives}")
+    teachers = c.teach.teachers if c.teach else ()
+    readers = [(f"teach.teachers[{i}] {t.kind}", t.reads) for i, t in enumerate(teachers)]
     if c.distill:
-        readers.append((f"distill {c.distill.kind}", c.distill.reads, c.distill.kind))
+        readers.append((f"distill {c.distill.kind}", c.distill.reads))
     if c.reinforce:
-        readers.append((f"reinforce {c.reinforce.kind}", c.reinforce.reads, c.reinforce.kind))
+        readers.append((f"reinforce {c.reinforce.kind}", c.reinforce.reads))
         if c.teach and not any(t.cross_fitted for t in c.teach.teachers):
             found.append("reinforce needs a teacher that can be asked about views; precomputed ones cannot")
-    for where, reads, _ in readers:
+    for where, reads in readers:
         if reads == "embedding" and encoder is None:
             found.append(f"{where} reads embeddings, so ingest needs an encoder")
         if reads in payload_of and payload_of[reads] != payload:
@@ -165,7 +167,7 @@ class UniqueKeyLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            key = self.construct_object(key_node, deep=True)
             if isinstance(key, str) and key in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key} is given twice", key_node.start_mark
@@ -178,7 +180,7 @@ def load(path: str | Path, **overrides: Any) -> Curation:
     """Read and check a curation; `overrides` replace top-level keys. Raises BadInput."""
     file = Path(path)
     try:
-        raw = yaml.load(file.read_text(encoding="utf-8"), Loader=UniqueKeyLoader)  # noqa: S506 - a SafeLoader
+        raw = yaml.load(file.read_text(encoding="utf-8"), Loader=UniqueKeyLoader)
     except FileNotFoundError:
         raise BadInput(f"{path}: there is no such file; give the path of a curation's YAML") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -273,7 +275,7 @@ def sentence(place: str, kind: str, value: Any, message: str, context: dict[str,
     if kind == "union_tag_not_found":
         return f"{place} needs a kind; `winnow methods` lists them"
     if kind == "extra_forbidden":
-        *parents, key = place.split(".")
+        key = place.rpartition(".")[2]
         near = get_close_matches(key, known_keys(), n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         return f"{place} is not a key that winnow knows{hint}"

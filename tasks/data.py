@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 ONE = 32767
 """The int16 that stands for probability 1."""
@@ -33,7 +34,9 @@ class Rows:
 
     @classmethod
     def concat(cls, parts: Sequence[Self]) -> Self:
-        """All parts one after the other; every part must have the same optional fields."""
+        """All parts one after the other; those with rows must have the same optional fields."""
+        # A table without rows does not say how long its lists are: (0, 0) where the others have (n, k).
+        parts = [part for part in parts if len(part)] or parts[:1]
         first = parts[0]
         joined: dict[str, Any] = {}
         for f in fields(first):
@@ -86,12 +89,14 @@ class SoftLabels(Rows):
         """Encode dense probabilities (n, n_classes) float; rows sum to 1.
 
         A probability p is stored as round(p * 32767), half to even, so that sums of weights are
-        exact whatever their order.
+        exact whatever their order. Raises ValueError where p is NaN or outside 0..1.
         """
         n, n_classes = pred_probs.shape
+        if n and not (pred_probs.min() >= -1e-6 and pred_probs.max() <= 1 + 1e-6):
+            raise ValueError("pred_probs holds NaN or values outside 0..1; has the teacher diverged?")
         weights = np.rint(pred_probs.astype(np.float64) * ONE).astype(np.int16)
         k = min(top_k, n_classes)
-        classes = np.argsort(-pred_probs, axis=1, kind="stable")[:, :k].astype(np.int32)
+        classes = np.argsort(-weights, axis=1, kind="stable")[:, :k].astype(np.int32)
         top = np.take_along_axis(weights, classes, axis=1)
         known = labels >= 0
         given_weight = np.where(known, weights[np.arange(n), np.maximum(labels, 0)], 0).astype(np.int16)
@@ -103,14 +108,16 @@ class SoftLabels(Rows):
 
     def pred_probs(self) -> np.ndarray:
         """Decode to (n, n_classes) float32; the tail is spread evenly over the classes not stored."""
-        n, k = self.classes.shape
+        n = len(self)
         rows = np.arange(n)
         stored = np.zeros((n, self.n_classes), dtype=bool)
         np.put_along_axis(stored, self.classes, True, axis=1)
         known = self.labels >= 0
         stored[rows[known], self.labels[known]] = True
         rest = np.maximum(self.n_classes - stored.sum(axis=1), 1)
-        dense = np.where(stored, 0.0, (self.tail / rest)[:, None])
+        # Rounding may leave the tail more than its share; no class it hides beats one that is listed.
+        share = np.minimum(self.tail / rest, self.weights.min(axis=1, initial=ONE))
+        dense = np.where(stored, 0.0, share[:, None])
         dense[rows[known], self.labels[known]] = self.given_weight[known]
         np.put_along_axis(dense, self.classes, self.weights.astype(np.float64), axis=1)
         return (dense / ONE).astype(np.float32)
@@ -232,6 +239,19 @@ class Decisions(Rows):
             }
         )
 
+    @classmethod
+    def from_arrow(cls, table: pa.Table) -> Decisions:
+        """From rows of the `labels` table."""
+        return cls(
+            table["id"].to_numpy(),
+            ints_or_minus_one(table["given"]),
+            ints_or_minus_one(table["label"]),
+            pc.index_in(table["action"], pa.array(ACTIONS)).to_numpy().astype(np.int8),
+            table["confidence"].to_numpy(),
+            table["reason"].to_numpy(),
+            table["decided_by"].to_numpy(),
+        )
+
 
 @dataclass(frozen=True)
 class State:
@@ -261,12 +281,11 @@ def optional_ints(values: np.ndarray) -> pa.Array:
 
 def ints_or_minus_one(column: pa.ChunkedArray) -> np.ndarray:
     """A nullable int32 column with -1 for null."""
-    return column.fill_null(-1).to_numpy().astype(np.int32, copy=False)
+    values: np.ndarray = column.fill_null(-1).to_numpy()
+    return values.astype(np.int32, copy=False)
 
 
 def keys_of(content_hash: pa.ChunkedArray | pa.Array) -> np.ndarray:
     """The first 64 bits of each hexadecimal content hash: (n,) uint64."""
-    import pyarrow.compute as pc
-
     prefixes = pc.utf8_slice_codeunits(content_hash, 0, 16)
     return np.frombuffer(bytes.fromhex("".join(prefixes.to_pylist())), dtype=">u8").astype(np.uint64)

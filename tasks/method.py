@@ -9,6 +9,7 @@ the output, so that a comment or a faster loop does not send a year of partition
 from __future__ import annotations
 
 import importlib
+import inspect
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, ValidatorFunctionWrapHandler, WrapValidator
@@ -36,16 +37,21 @@ def third_party(contract: type[Method]) -> WrapValidator:
     """A validator that also takes `kind: "package.module:Class"`, a subclass of `contract`."""
 
     def validate(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        if isinstance(value, contract):
+            return value
         kind = value.get("kind") if isinstance(value, dict) else None
         if not isinstance(kind, str) or ":" not in kind:
             return handler(value)
         module, _, name = kind.partition(":")
         try:
             found = getattr(importlib.import_module(module), name)
-        except (ImportError, AttributeError) as error:
+        except (ImportError, AttributeError, TypeError, ValueError) as error:
             raise ValueError(f"{kind} cannot be imported ({error}); is its package installed?") from error
         if not (isinstance(found, type) and issubclass(found, contract)):
             raise ValueError(f"{kind} is not a {contract.__name__}; derive it from {contract.__module__}")
+        if inspect.isabstract(found):
+            unwritten = ", ".join(sorted(found.__abstractmethods__))
+            raise ValueError(f"{kind} is an unfinished {contract.__name__}; write its {unwritten}")
         return found.model_validate(value)
 
     return WrapValidator(validate)

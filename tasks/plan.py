@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -36,10 +37,15 @@ class Plan:
     """The fingerprint's ingredients, hashed apart, so that a later plan can say which changed."""
 
 
-def plan_stage(stage: Stage, curation: Curation, store: Store, partition: str) -> Plan:
-    """Compare what the stage would be made from with what the store holds."""
+def plan_stage(
+    stage: Stage, curation: Curation, store: Store, partition: str, given: Sequence[TableRef] = ()
+) -> Plan:
+    """Compare what the stage would be made from with what the store holds.
+
+    `given` are the partition's own refs that the flow hands over; others are looked up.
+    """
     current = store.ref(stage.table, partition)
-    inputs, missing = gather(stage, curation, store, partition)
+    inputs, missing = gather(stage, curation, store, partition, {ref.table: ref for ref in given})
     if missing:
         return Plan(
             stage.name, partition, "follows", f"needs {' and '.join(missing)} first", None, current, {}
@@ -87,7 +93,7 @@ def enabled(curation: Curation) -> list[Stage]:
 
 
 def gather(
-    stage: Stage, curation: Curation, store: Store, partition: str
+    stage: Stage, curation: Curation, store: Store, partition: str, given: Mapping[str, TableRef]
 ) -> tuple[dict[str, tuple[TableRef, ...]], list[str]]:
     """The refs a stage reads, and the names of the tables that are not there yet.
 
@@ -99,7 +105,9 @@ def gather(
     inputs: dict[str, tuple[TableRef, ...]] = {}
     missing = []
     for table in (*stage.reads, *stage.reads_if_there):
-        ref = store.ref(table, partition) if table in made or table == "reviews" else None
+        ref = given.get(table) or (
+            store.ref(table, partition) if table in made or table == "reviews" else None
+        )
         if ref is not None:
             inputs[table] = (ref,)
         elif table in stage.reads:

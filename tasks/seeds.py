@@ -10,8 +10,11 @@ import numpy as np
 
 
 def seed_of(*parts: Any) -> int:
-    """A 63-bit seed from JSON-able parts such as (data set, partition, method, fold)."""
-    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str)
+    """A 63-bit seed from JSON-able parts and NumPy scalars, such as (data set, partition, method, fold).
+
+    Anything else is a TypeError: the text of an object may hold its address, which no rerun repeats.
+    """
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=np.generic.item)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 

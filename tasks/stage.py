@@ -11,9 +11,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from time import perf_counter
 from typing import Any, TypeVar
+from uuid import UUID
 
 from prefect import get_run_logger, task
 from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
@@ -62,7 +63,7 @@ def is_io_error(task: Any, run: Any, state: Any) -> bool:
     return False
 
 
-resilient = {
+resilient: dict[str, Any] = {
     "retries": 3,
     "retry_delay_seconds": exponential_backoff(backoff_factor=2),
     "retry_condition_fn": is_io_error,
@@ -113,13 +114,16 @@ def up_to_date(stage: str, partition: str, reason: str) -> PrefectState[Any]:
     return Completed(name="Up to date", message=f"{stage} of {partition} is up to date: {reason}")
 
 
-def run_stage(name: str, run: Run) -> TableRef | None:
-    """Bring one stage of the run's partition up to date; None where the curation leaves it out."""
+def run_stage(name: str, run: Run, *given: TableRef | None) -> TableRef | None:
+    """Bring one stage of the run's partition up to date; None where the curation leaves it out.
+
+    `given` are the refs that earlier stages of this run returned.
+    """
     stage = STAGES[name]
     if not stage.enabled(run.curation):
         return None
     versions = {table: run.store.version(table) for table in stage.tables}
-    plan = plan_stage(stage, run.curation, run.store, run.partition)
+    plan = plan_stage(stage, run.curation, run.store, run.partition, [ref for ref in given if ref])
     if plan.job is None:
         raise StageFailed(f"{name} of {run.partition} {plan.reason}")
     if plan.current and plan.verdict == "up to date" and not run.force:
@@ -135,10 +139,12 @@ def run_stage(name: str, run: Run) -> TableRef | None:
         "shards": len(spans),
         "computed": computed,
     }
-    refs = commit(plan.job, spans, versions, info)
-    tell(plan, refs, info)
-    stage.check(plan.job, refs)
-    return refs[stage.table]
+    done: dict[str, TableRef] = commit(plan.job, spans, versions, info)
+    tell(plan, done, info)
+    problem = stage.dead_end(plan.job, done)
+    if problem:
+        raise StageFailed(problem)
+    return done[stage.table]
 
 
 def work(job: Job, force: bool) -> tuple[list[tuple[int, int]], int]:
@@ -162,15 +168,13 @@ def finish(label: str, futures: Sequence[PrefectFuture[Any]], groups: Sequence[S
         return []
     sizes = {future.task_run_id: len(group) for future, group in zip(futures, groups, strict=True)}
     total, advanced = sum(sizes.values()), 0
-    artifact = (
-        create_progress_artifact(progress=0.0, key=key_of(label), description=label) if total > 1 else None
-    )
+    artifact = create_progress_artifact(progress=0.0, key=key_of(label), description=label)
+    assert isinstance(artifact, UUID)
     with bar(label, total) as advance:
         for future in as_completed(list(futures)):
             advanced += sizes[future.task_run_id]
             advance(sizes[future.task_run_id])
-            if artifact:
-                update_progress_artifact(artifact_id=artifact, progress=100.0 * advanced / total)
+            update_progress_artifact(artifact_id=artifact, progress=100.0 * advanced / total)
     return [future.result() for future in futures]
 
 
@@ -206,3 +210,12 @@ def single_threaded() -> None:
 
     torch.set_num_threads(1)
     threadpool_limits(limits=1)
+
+
+ingest = partial(run_stage, "ingest")
+teach = partial(run_stage, "teach")
+detect = partial(run_stage, "detect")
+relabel = partial(run_stage, "relabel")
+reinforce = partial(run_stage, "reinforce")
+distill = partial(run_stage, "distill")
+report = partial(run_stage, "report")

@@ -11,7 +11,8 @@ It assumes that the probabilities are out of sample, and that wrong labels depen
 rather than on the single row; where that fails the counts are off and the ranking still helps.
 
 Cost: O(n k) to count, and one sort of a class's rows for each other class it is mistaken for.
-Memory: one float32 (n, k) matrix of the window; cleanlab holds up to two copies of it for a while.
+Memory: one float32 (n, k) matrix of the window, and with cleanlab's copies at most 3.3 times that
+(measured at 100,000 rows and 100 classes).
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ def find(labels: np.ndarray, pred_probs: np.ndarray, **options: Any) -> Found:
         finally:
             vars(cleanlab_filter).pop("pred_probs_by_class", None)
     thresholds = count.get_confident_thresholds(labels, pred_probs)
-    joint = count.compute_confident_joint(labels, pred_probs, calibrate=False)
+    joint = count.compute_confident_joint(labels, pred_probs, thresholds=thresholds, calibrate=False)
     return Found(flags, thresholds.astype(np.float64), np.ascontiguousarray(joint, dtype=np.int64), refusal)
 
 

@@ -15,9 +15,9 @@ from tasks.method import Method, third_party
 
 @dataclass(frozen=True)
 class Distilled:
-    """Examples of one class. Exactly one of `images` (m, h, w, c) uint8 and `features` (m, d)
-    float32 is set; both None for a selection from rows that carry no payload. origins: for each
-    example the row numbers, in the input, that it comes from."""
+    """Examples of one class. origins: for each example the row numbers, in the input, that it comes
+    from. Synthetic examples are in `images` (m, h, w, c) uint8 or `features` (m, d) float32; a
+    selection leaves both None and the stage copies the payload of each example's first origin."""
 
     origins: list[list[int]]
     images: np.ndarray | None = None

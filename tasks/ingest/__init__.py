@@ -123,7 +123,8 @@ AnySource = Annotated[
     third_party(Source),
 ]
 AnyFilter = Annotated[
-    Annotated[ExactDuplicates | TooShort | OutOfRange | Where, Field(discriminator="kind")], third_party(Filter)
+    Annotated[ExactDuplicates | TooShort | OutOfRange | Where, Field(discriminator="kind")],
+    third_party(Filter),
 ]
 AnyEncoder = Annotated[
     Annotated[Pixels | Features | ConvnetEmbedding, Field(discriminator="kind")], third_party(Encoder)

@@ -1,4 +1,4 @@
-"""Sentences about decisions, built by columns: a million rows take about a second, not a minute."""
+"""Sentences about decisions, built by columns: about three seconds for a million rows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ def opinions(
     """
     named_given = pl.format("'{}' {}", "given", "p_given")
     named_other = pl.format("'{}' {}", "other", "p_other")
-    has_given, has_other = pl.col("given").is_not_null(), pl.col("doubted") & pl.col("other").is_not_null()
     frame = pl.DataFrame(
         {
             "given": class_name(given, class_names),
@@ -34,9 +33,9 @@ def opinions(
         }
     )
     opinion = (
-        pl.when(~has_given)
+        pl.when(pl.col("given").is_null())
         .then(pl.format("no label was given and teachers give {}", named_other))
-        .when(has_other)
+        .when("doubted")
         .then(pl.format("teachers give {} and the given {}", named_other, named_given))
         .otherwise(pl.format("teachers give the given {}", named_given))
     )

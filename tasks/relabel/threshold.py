@@ -7,15 +7,12 @@ came without a label gains one at fix_at. Everything else is kept.
 It assumes calibrated probabilities: at fix_at = 0.95 about one fix in twenty or fewer is wrong. Two
 caps guard against the night when that fails (a teacher gone astray, a class renamed upstream): if
 one run would fix or drop too large a share of the partition's labels, or of a class's, it changes
-none of them and asks people instead. A share is compared as integers, so a cap met exactly holds.
-
-Cost: O(n k), one pass to count and one to decide.
+none of them and asks people instead. Cost: O(n k), one pass to count and one to decide.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from fractions import Fraction
 from typing import ClassVar, Literal, Self
 
 import numpy as np
@@ -23,6 +20,7 @@ from pydantic import Field, model_validator
 
 from tasks.data import ACTIONS, Decisions, Evidence, State
 from tasks.relabel import Policy
+from tasks.relabel.caps import overruns
 from tasks.relabel.reasons import opinions
 
 KEEP, FIX, SOFTEN, DROP, REVIEW = (ACTIONS.index(a) for a in ("keep", "fix", "soften", "drop", "review"))
@@ -58,77 +56,54 @@ class Threshold(Policy):
     def fit(self, shards: Iterable[Evidence]) -> State:
         """Count what would change and compare with the caps.
 
-        Returns arrays `labelled` and `changed` (k,) int64, by given class, and `capped` (k,) bool; in
-        `info`: `capped` (the whole partition) and `notes`. Rows without a given label count nowhere.
+        Arrays: `labelled` and `changed` (k,) int64, by given class, and `capped` (k,) bool. Info:
+        `capped` (the whole partition) and `notes`. Rows without a given label count nowhere.
         """
         counts = [np.zeros((2, 0), dtype=np.int64)]
         for shard in shards:
-            known = shard.given >= 0
+            known, k = shard.given >= 0, shard.pred_probs.shape[1]
             changing = known & np.isin(self._actions(shard), (FIX, DROP))
-            k = shard.pred_probs.shape[1]
-            counts.append(
-                np.stack([np.bincount(shard.given[rows], minlength=k) for rows in (known, changing)])
-            )
+            classes = (shard.given[known], shard.given[changing])
+            counts.append(np.stack([np.bincount(c, minlength=k) for c in classes]))
         labelled, changed = np.sum(counts[1:] or counts, axis=0)
-        total, moved = int(labelled.sum()), int(changed.sum())
-        capped = exceeds(moved, total, self.max_fixed)
-        over = [
-            exceeds(int(c), int(n), self.max_fixed_per_class) for c, n in zip(changed, labelled, strict=True)
-        ]
-        notes = []
-        if capped:
-            notes.append(
-                f"{moved} of the partition's {total} labels would be fixed or dropped, more than "
-                f"max_fixed {self.max_fixed}: none was changed, all are queued for review"
-            )
-        notes += [
-            f"{changed[c]} of the {labelled[c]} labels of class {c} would be fixed or dropped, more than "
-            f"max_fixed_per_class {self.max_fixed_per_class}: none was changed, all are queued for review"
-            for c in np.flatnonzero(over)
-        ]
-        arrays = {"labelled": labelled, "changed": changed, "capped": np.array(over, dtype=bool)}
+        capped, over, notes = overruns(labelled, changed, self.max_fixed, self.max_fixed_per_class)
+        arrays = {"labelled": labelled, "changed": changed, "capped": over}
         return State(arrays, {"capped": capped, "notes": notes})
 
     def apply(self, shard: Evidence, state: State, class_names: tuple[str, ...]) -> Decisions:
-        """Decide; the confidence is the probability of the resulting label, of the likeliest class
-        where none results."""
-        action, given, known = self._actions(shard), shard.given, shard.given >= 0
+        """Decide; without a resulting label the confidence is that of the likeliest class."""
+        given, known, action = shard.given, shard.given >= 0, self._actions(shard)
+        class_over = np.zeros(len(shard), dtype=bool)
+        class_over[known] = state.arrays["capped"][given[known]]
         changing = np.isin(action, (FIX, DROP))
-        over = np.zeros(len(shard), dtype=bool)
-        over[known] = state.arrays["capped"][given[known]]
-        stopped = np.where(changing & state.info["capped"], 1, np.where(changing & over, 2, 0))
+        stopped = np.select([changing & state.info["capped"], changing & class_over], [1, 2], default=0)
         action = np.where(stopped > 0, REVIEW, action)
 
         label = np.where(action == FIX, target(shard), np.where(action == DROP, -1, given))
-        confidence = np.where(
-            label >= 0, probability_of(label, shard.pred_probs), shard.pred_probs.max(axis=1, initial=0)
-        )
+        likeliest = shard.pred_probs.max(axis=1, initial=0)
+        confidence = np.where(label >= 0, probability_of(label, shard.pred_probs), likeliest)
         return Decisions(
-            shard.ids,
-            given,
-            label.astype(np.int32),
-            action.astype(np.int8),
-            confidence.astype(np.float32),
-            self._reasons(shard, action, stopped, class_names),
-            np.full(len(shard), self.kind, dtype=object),
+            ids=shard.ids,
+            given=given,
+            label=label.astype(np.int32),
+            action=action.astype(np.int8),
+            confidence=confidence.astype(np.float32),
+            reason=self._reasons(shard, action, stopped, class_names),
+            decided_by=np.full(len(shard), self.kind, dtype=object),
         )
 
     def _actions(self, shard: Evidence) -> np.ndarray:
         """What the thresholds alone say: (n,) int64 index into ACTIONS."""
-        known, other = shard.given >= 0, target(shard)
-        q = probability_of(other, shard.pred_probs)
+        known, q = shard.given >= 0, probability_of(target(shard), shard.pred_probs)
         # Thresholds as float32, so that a stored probability that prints as 0.95 reaches 0.95.
-        fix_at, review_at, drop_at = np.float32([self.fix_at, self.review_at, self.drop_at])
-        conditions = [
-            ~known & (q >= fix_at),
-            ~known,
-            ~shard.is_issue,
-            (other < 0) | (other == shard.given),
-            q >= fix_at,
-            q >= review_at,
-            q >= drop_at,
-        ]
-        return np.select(conditions, [FIX, REVIEW, KEEP, REVIEW, FIX, REVIEW, SOFTEN], default=DROP)
+        fix_at, review_at, drop_at = np.array([self.fix_at, self.review_at, self.drop_at], dtype=np.float32)
+        rules = {
+            FIX: (q >= fix_at) & (~known | doubted(shard)),
+            KEEP: known & ~shard.is_issue,
+            REVIEW: (q >= review_at) | ~doubted(shard),
+            SOFTEN: q >= drop_at,
+        }
+        return np.select(list(rules.values()), list(rules), default=DROP)
 
     def _reasons(
         self, shard: Evidence, action: np.ndarray, stopped: np.ndarray, class_names: tuple[str, ...]
@@ -141,8 +116,7 @@ class Threshold(Policy):
             SOFTEN: f", short of review_at {self.review_at}: only its soft label teaches",
             DROP: f", short of drop_at {self.drop_at}: no class convinces",
         }
-        other = target(shard)
-        undirected = (action == REVIEW) & ((other < 0) | (other == shard.given))
+        undirected = (action == REVIEW) & (shard.given >= 0) & ~doubted(shard)
         ending = np.select(
             [stopped == 1, stopped == 2, undirected, *(action == a for a in endings)],
             [
@@ -153,9 +127,9 @@ class Threshold(Policy):
             ],
             default="",
         )
+        other = target(shard)
         p_given, p_other = (probability_of(c, shard.pred_probs) for c in (shard.given, other))
-        doubted = shard.is_issue & (other != shard.given)
-        return opinions(shard.given, p_given, other, p_other, doubted, ending, class_names)
+        return opinions(shard.given, p_given, other, p_other, doubted(shard), ending, class_names)
 
 
 def target(shard: Evidence) -> np.ndarray:
@@ -163,11 +137,13 @@ def target(shard: Evidence) -> np.ndarray:
     return np.where(shard.given < 0, shard.pred_probs.argmax(axis=1), shard.suggested).astype(np.int32)
 
 
+def doubted(shard: Evidence) -> np.ndarray:
+    """Rows flagged in favour of another class, (n,) bool."""
+    directed = (shard.given >= 0) & (shard.suggested >= 0) & (shard.suggested != shard.given)
+    flagged: np.ndarray = shard.is_issue & directed
+    return flagged
+
+
 def probability_of(label: np.ndarray, pred_probs: np.ndarray) -> np.ndarray:
     """p(label) of each row, (n,) float32, 0 where the label is -1."""
     return np.where(label >= 0, pred_probs[np.arange(len(label)), np.maximum(label, 0)], np.float32(0))
-
-
-def exceeds(part: int, whole: int, cap: float) -> bool:
-    """Whether part / whole > cap, exactly, for the decimal that was written: 0.29 of 100 is 29."""
-    return part > Fraction(str(cap)) * whole

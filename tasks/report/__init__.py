@@ -21,7 +21,7 @@ STAGES = ("ingest", "teach", "detect", "relabel", "distill", "reinforce", "repor
 
 
 class Figure(NamedTuple):
-    """One row of the `metrics` table. unit: "share" (0..1, shown as a percentage), "ratio", "rows" or "bytes"."""
+    """One row of the `metrics` table. unit: "share" (0..1, a percentage), "ratio", "rows" or "bytes"."""
 
     stage: str
     name: str

@@ -42,10 +42,8 @@ def reliability(confidence: np.ndarray, correct: np.ndarray, bins: int = 15) -> 
     starts = np.flatnonzero(np.diff(bin_of_row, prepend=-1))
     if not n:
         return Reliability(np.zeros(0), np.zeros(0), np.zeros(0, np.int64))
-    count = np.diff(starts, append=n)
-    return Reliability(
-        np.add.reduceat(ranked, starts) / count, np.add.reduceat(right, starts) / count, count.astype(np.int64)
-    )
+    count = np.diff(starts, append=n).astype(np.int64)
+    return Reliability(np.add.reduceat(ranked, starts) / count, np.add.reduceat(right, starts) / count, count)
 
 
 def expected_calibration_error(confidence: np.ndarray, correct: np.ndarray, bins: int = 15) -> float:

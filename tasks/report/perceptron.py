@@ -28,9 +28,9 @@ class Perceptron:
     weights: tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 
     def logits(self, inputs: torch.Tensor) -> torch.Tensor:
-        """(n, d) of any number type -> (n, k) float32."""
+        """(n, d) of any number type, NaN standing for the column's mean -> (n, k) float32."""
         w1, b1, w2, b2 = self.weights
-        x = ((inputs.to(torch.float32) - self.mean) / self.scale).clamp(-CLIP, CLIP)
+        x = ((inputs.to(torch.float32) - self.mean) / self.scale).clamp(-CLIP, CLIP).nan_to_num()
         return torch.addmm(b2, torch.relu(torch.addmm(b1, x, w1)), w2)
 
 
@@ -57,11 +57,10 @@ def fit(
     )
     model = Perceptron(mean.to(device), scale.to(device), weights)  # type: ignore[arg-type]
     optimiser = torch.optim.AdamW(list(weights), lr=learning_rate, weight_decay=0.0)
-    x, y = torch.from_numpy(np.ascontiguousarray(inputs)), torch.from_numpy(np.ascontiguousarray(targets))
     for _ in range(steps):
-        rows = torch.randint(len(x), (batch,), generator=generator)
-        log_probs = torch.log_softmax(model.logits(x[rows].to(device)), dim=1)
-        loss = -(y[rows].to(device) * log_probs).sum(dim=1).mean()
+        rows = torch.randint(len(inputs), (batch,), generator=generator).numpy()
+        x, y = (torch.from_numpy(values[rows]).to(device) for values in (inputs, targets))
+        loss = -(y * torch.log_softmax(model.logits(x), dim=1)).sum(dim=1).mean()
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
@@ -73,7 +72,7 @@ def predict(model: Perceptron, inputs: np.ndarray) -> np.ndarray:
     """The most likely class of each row: (n, d) -> (n,) int64."""
     chunks = (inputs[start : start + CHUNK] for start in range(0, len(inputs), CHUNK))
     device = model.mean.device
-    found = [model.logits(torch.from_numpy(np.ascontiguousarray(c)).to(device)).argmax(dim=1) for c in chunks]
+    found = [model.logits(torch.tensor(chunk, device=device)).argmax(dim=1) for chunk in chunks]
     return torch.cat(found).cpu().numpy() if found else np.zeros(0, np.int64)
 
 
@@ -84,4 +83,6 @@ def column_statistics(inputs: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
     scaler = StandardScaler()
     for start in range(0, len(inputs), CHUNK):
         scaler.partial_fit(inputs[start : start + CHUNK].astype(np.float64))
-    return torch.from_numpy(scaler.mean_.astype(np.float32)), torch.from_numpy(scaler.scale_.astype(np.float32))
+    return torch.from_numpy(scaler.mean_.astype(np.float32)), torch.from_numpy(
+        scaler.scale_.astype(np.float32)
+    )

@@ -9,6 +9,10 @@ from tasks.stages.base import Job, load_state
 from tasks.teach import Teacher
 
 
+NLL_GRID = "nll_grid"
+"""Beside a model's own arrays, what its fold says of the temperature; see `tasks.teach.temperature`."""
+
+
 def ask(
     job: Job, rows: Examples, folds: np.ndarray, taught: str | None = None
 ) -> tuple[list[str], np.ndarray, list[bool]]:
@@ -52,7 +56,7 @@ def ask_folds(
         load_state(job.store, job.partition, f"teach-{taught}-{number}-fold{fold}")
         for fold in range(job.curation.teach.folds)
     ]
-    grids = np.stack([state.arrays["nll_grid"] for state in states])
+    grids = np.stack([state.arrays.pop(NLL_GRID) for state in states])
     answers = np.zeros((1, len(rows), len(job.classes)), np.float32)
     for fold, state in enumerate(states):
         mine = folds == fold

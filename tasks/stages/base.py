@@ -112,8 +112,9 @@ class Stage(ABC):
     def apply(self, job: Job, start: int, stop: int) -> dict[str, pa.Table]:
         """The rows of each of `tables` for the items from `start` to `stop`."""
 
-    def check(self, job: Job, refs: Mapping[str, TableRef]) -> None:
-        """Called after the commit; raises StageFailed where the outcome lets nothing follow."""
+    def dead_end(self, job: Job, refs: Mapping[str, TableRef]) -> str | None:
+        """Why nothing can follow what was committed, as a sentence; None when all is well."""
+        return None
 
 
 def spans(n: int, length: int) -> list[tuple[int, int]]:

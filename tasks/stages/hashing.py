@@ -27,8 +27,9 @@ def row_ids(partition: str, content: pa.Array, occurrence: np.ndarray) -> pa.Arr
 def hashed(rows: pa.Table, expression: str) -> pa.Array:
     with duckdb.connect() as connection:
         connection.register("rows", rows)
-        found = connection.sql(f"SELECT {expression} AS hash FROM rows").to_arrow_table()  # noqa: S608
-    return found["hash"].combine_chunks()
+        found = connection.sql(f"SELECT {expression} AS hash FROM rows").to_arrow_table()
+    hashes: pa.Array = found["hash"].combine_chunks()
+    return hashes
 
 
 def as_bytes(column: pa.Array) -> pa.Array:
@@ -51,7 +52,7 @@ def seen_before(values: pl.Series, column: str, uris: list[str]) -> np.ndarray:
     with duckdb.connect() as connection:
         connection.register("candidates", pl.DataFrame({"value": values}).to_arrow())
         found = connection.execute(
-            f"SELECT DISTINCT value FROM candidates SEMI JOIN read_parquet(?) AS f ON value = f.{column}",  # noqa: S608
+            f"SELECT DISTINCT value FROM candidates SEMI JOIN read_parquet(?) AS f ON value = f.{column}",
             [uris],
         ).to_arrow_table()
     return values.is_in(pl.Series(found["value"]).implode()).fill_null(False).to_numpy()

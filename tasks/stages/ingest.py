@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 from storage.classes import extend, vocabulary
 from storage.store import TableRef
 from tasks.config import Curation
-from tasks.data import Examples, State, array_to_lists, ints_or_minus_one, keys_of, 
-from tasks.errors import BadInput, StageFailed
+from tasks.data import Examples, State, array_to_lists, ints_or_minus_one, keys_of
+from tasks.errors import BadInput
 from tasks.ingest import RAW
 from tasks.stages.base import Job, Stage
 from tasks.stages.hashing import content_hashes, row_ids, seen_before
@@ -52,18 +52,19 @@ class IngestStage(Stage):
             hashes.append(content_hashes(batch, source.payload))
             labels += [pc.unique(batch["label"]), pc.unique(batch["truth"])]
         learn_classes(job, pa.chunked_array(labels))
-        content = pl.Series("content_hash", pa.chunked_array(hashes, pa.string()))
-        given = pl.Series("id", pa.chunked_array(ids, pa.string()))
-        occurrence = pl.select(pl.int_range(content.len(), dtype=pl.Int32).over(content)).to_series()
-        earlier = [ref for ref in job.store.refs("rows", up_to=job.partition) if ref.partition != job.partition]
-        uris = job.store.file_uris("rows", partitions=[ref.partition for ref in earlier]) if earlier else []
-        duplicates = any(method.kind == "exact_duplicates" for method in job.curation.ingest.filters)
-        seen = (occurrence > 0).to_numpy() | seen_before(content, "content_hash", uris if duplicates else [])
-        again = pl.select(pl.int_range(given.len()).over(given)).to_series().gt(0) & given.is_not_null()
-        doubled = again.to_numpy() | seen_before(given, "id", uris)
-        return State(
-            {"occurrence": occurrence.to_numpy(), "seen": seen, "doubled": doubled}, {"inputs": content.len()}
+        frame = pl.DataFrame(
+            {"id": pa.chunked_array(ids, pa.string()), "content": pa.chunked_array(hashes, pa.string())}
+        ).with_columns(
+            occurrence=pl.int_range(pl.len(), dtype=pl.Int32).over("content"),
+            again=(pl.int_range(pl.len()).over("id") > 0) & pl.col("id").is_not_null(),
         )
+        earlier = [ref.partition for ref in job.store.refs("rows", up_to=job.partition)]
+        uris = job.store.file_uris("rows", partitions=[p for p in earlier if p != job.partition])
+        duplicates = any(method.kind == "exact_duplicates" for method in job.curation.ingest.filters)
+        occurrence = frame["occurrence"].to_numpy()
+        seen = (occurrence > 0) | seen_before(frame["content"], "content_hash", uris if duplicates else [])
+        doubled = frame["again"].to_numpy() | seen_before(frame["id"], "id", uris)
+        return State({"occurrence": occurrence, "seen": seen, "doubled": doubled}, {"inputs": len(frame)})
 
     def size(self, job: Job) -> int:
         return int(job.state("scan").info["inputs"])
@@ -78,11 +79,12 @@ class IngestStage(Stage):
             "rows": rows(job, kept, frame.filter(good), images[good] if images is not None else None),
         }
 
-    def check(self, job: Job, refs: Mapping[str, TableRef]) -> None:
-        if not refs["rows"].rows:
-            n = refs["rejects"].rows
-            why = f"all {n:,} inputs were rejected; `winnow sql` on rejects says why" if n else "there were none"
-            raise StageFailed(f"ingest of {job.partition} kept no row: {why}")
+    def dead_end(self, job: Job, refs: Mapping[str, TableRef]) -> str | None:
+        if refs["rows"].rows:
+            return None
+        n = refs["rejects"].rows
+        why = f"all {n:,} inputs were rejected; `winnow sql` on rejects says why" if n else "there were none"
+        return f"ingest of {job.partition} kept no row: {why}"
 
 
 def learn_classes(job: Job, found: pa.ChunkedArray) -> None:
@@ -132,18 +134,22 @@ def judged(job: Job, raw: pa.RecordBatch, scan: State, start: int) -> tuple[pl.D
         pl.Series("id", ids), pl.Series("content_hash", content), pl.Series("seen", scan.arrays["seen"][here])
     )
     known = pl.Series(vocabulary(job.store), dtype=pl.String)
-    frame = blame(frame, scan.arrays["doubled"][here], "duplicate_id", pl.format("{} was given to an earlier row", "id"))
+    frame = blame(
+        frame, scan.arrays["doubled"][here], "duplicate_id", pl.format("{} was given to an earlier row", "id")
+    )
     unknown = frame["label"].is_not_null() & ~frame["label"].is_in(known.implode())
-    frame = blame(frame, unknown.to_numpy(), "unknown_label", pl.format("{} is not one of the classes", "label"))
+    frame = blame(
+        frame, unknown.to_numpy(), "unknown_label", pl.format("{} is not one of the classes", "label")
+    )
     images = None
     if source.payload == "image":
         from tasks.ingest.images import decode
 
         assert source.shape is not None
-        images, ok, problems = decode(raw["image"], source.shape)
-        codes = pl.Series([problem.partition(": ")[0] for problem in problems], dtype=pl.String)
-        details = pl.Series([problem.partition(": ")[2] for problem in problems], dtype=pl.String)
-        frame = blame(frame, ~ok, codes, pl.lit(details))
+        images, ok, codes, details = decode(raw["image"], source.shape)
+        frame = blame(
+            frame, ~ok, pl.Series(codes, dtype=pl.String), pl.lit(pl.Series(details, dtype=pl.String))
+        )
     for method in job.curation.ingest.filters:
         reasons = method.reasons(frame.drop("defect", "detail"))
         parts = reasons.str.splitn(": ", 2).struct.unnest()
@@ -165,7 +171,9 @@ def rejects(frame: pl.DataFrame, payload: str | None) -> pa.Table:
     bodies = {
         "image": pl.col("image"),
         "text": pl.col("text").cast(pl.Binary),
-        "features": pl.format("[{}]", pl.col("features").cast(pl.List(pl.String)).list.join(", ")).cast(pl.Binary),
+        "features": pl.format("[{}]", pl.col("features").cast(pl.List(pl.String)).list.join(", ")).cast(
+            pl.Binary
+        ),
     }
     body = bodies[payload] if payload else pl.lit(None, pl.Binary)
     table = frame.select(
@@ -210,12 +218,13 @@ def rows(job: Job, raw: pa.Table, frame: pl.DataFrame, images: np.ndarray | None
 
 
 def pictures(given: pa.Array, images: np.ndarray) -> pa.Array:
-    """Encoded pictures as they came, raw bytes as PNG: what is stored describes itself."""
-    from tasks.ingest.images import encode_png, is_picture
+    """Encoded pictures as they came, raw pixels as PNG: what is stored describes itself."""
+    from tasks.ingest.images import encode_png
 
-    encoded = is_picture(given)
-    if encoded.all():
-        return given
-    return pc.if_else(pa.array(encoded), given, encode_png(images))
-
-
+    n, size = len(images), int(np.prod(images.shape[1:]))
+    offsets = pa.py_buffer(np.arange(n + 1, dtype=np.int32) * np.int32(size))
+    pixels = pa.Array.from_buffers(
+        pa.binary(), n, [None, offsets, pa.py_buffer(np.ascontiguousarray(images))]
+    )
+    raw = pc.equal(given, pixels)
+    return pc.if_else(raw, encode_png(images), given) if pc.any(raw).as_py() else given

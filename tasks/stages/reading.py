@@ -42,7 +42,7 @@ def from_rows(rows: pa.Table, shape: Shape) -> Examples:
     if shape is not None:
         from tasks.ingest.images import decode
 
-        images, ok, problems = decode(rows["image"].combine_chunks(), shape)
+        images, ok, _, problems = decode(rows["image"].combine_chunks(), shape)
         if not ok.all():
             bad = int(np.argmin(ok))
             raise StageFailed(

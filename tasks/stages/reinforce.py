@@ -56,6 +56,7 @@ class ReinforceStage(Stage):
                     "transform": as_struct(transforms, len(views)),
                     "classes": array_to_lists(soft.classes),
                     "weights": array_to_lists(soft.weights),
+                    "tail": pa.array(soft.tail),
                 }
             )
         }

@@ -11,7 +11,7 @@ from tasks.config import Curation, Teach
 from tasks.data import Examples, SoftLabels, State
 from tasks.errors import StageFailed
 from tasks.seeds import folds_of, seed_of
-from tasks.stages.asking import ask, ensemble
+from tasks.stages.asking import NLL_GRID, ask, ensemble
 from tasks.stages.base import Job, Stage
 from tasks.stages.reading import examples
 
@@ -53,7 +53,7 @@ class TeachStage(Stage):
         state = teacher.fit(train, n_classes, seed, job.device)
         held = window.take(usable & (folds == fold))
         log_probs = teacher.predict(state, held, n_classes, job.device)[0]
-        return State({**state.arrays, "nll_grid": nll_grid(log_probs, held.labels)}, state.info)
+        return State({**state.arrays, NLL_GRID: nll_grid(log_probs, held.labels)}, state.info)
 
     def size(self, job: Job) -> int:
         return job.own("rows").rows

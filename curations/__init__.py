@@ -1,0 +1,1 @@
+"""Curations that ship as examples, one YAML a data set."""

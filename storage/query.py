@@ -1,0 +1,204 @@
+"""The tables of a store in DuckDB: read-only, of one release, with the encodings undone.
+
+A connection is in memory and sees the data files of one release and nothing else: after the views
+are made, access to any other file, to the network and to extensions is shut off and the settings
+are locked. `select` adds what DuckDB cannot be told to refuse: a statement is parsed to its tree,
+and a tree with anything but reads in it is turned down. That matters: DuckDB calls
+`WITH x AS (INSERT ...) SELECT ...` a SELECT too, and `query('...')` hides a statement in a string.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import duckdb
+import pyarrow as pa
+
+from storage import classes, releases, scan
+from storage.errors import StoreError
+from storage.store import Store
+from storage.tables import TABLES
+
+ONE = 32767
+"""The int16 that stands for probability 1."""
+
+_P = f"[w / {ONE}::DOUBLE FOR w IN weights] AS p"
+_NAMES = "[class_name(c) FOR c IN classes] AS class_names"
+DECODED: dict[str, list[str]] = {
+    "rows": ["class_name(label) AS label_name", "class_name(truth) AS truth_name"],
+    "soft_labels": [
+        _P,
+        f"given_weight / {ONE}::DOUBLE AS given_p",
+        f"tail / {ONE}::DOUBLE AS tail_p",
+        _NAMES,
+    ],
+    "issues": ["class_name(suggested_label) AS suggested_name"],
+    "labels": ["class_name(given) AS given_name", "class_name(label) AS label_name"],
+    "reviews": ["class_name(label) AS label_name"],
+    "reinforcements": [_P, f"tail / {ONE}::DOUBLE AS tail_p", _NAMES],
+    "distilled": ["class_name(label) AS label_name", _P, _NAMES],
+}
+"""Columns that the views have beside those of the table."""
+
+STORY = """
+CREATE VIEW story AS
+SELECT
+    rows.partition, rows.id, rows.source, rows.position, rows.split,
+    coalesce(labels.given, rows.label) AS given, class_name(coalesce(labels.given, rows.label)) AS given_name,
+    labels.label, labels.label_name, labels.action, labels.confidence, labels.reason, labels.decided_by,
+    found.is_issue, found.p_error, found.detectors,
+    opinion.top_label, class_name(opinion.top_label) AS top_name, opinion.top_p, opinion.teachers,
+    person.reviews, coalesce(stored.views, 0) AS views,
+    rows.duplicate_of, rows.truth, rows.truth_name
+FROM rows
+LEFT JOIN labels ON labels.partition = rows.partition AND labels.id = rows.id
+LEFT JOIN (
+    SELECT partition, id, bool_or(is_issue) AS is_issue, max(p_error) AS p_error,
+        list(detector ORDER BY detector) FILTER (is_issue) AS detectors
+    FROM issues GROUP BY partition, id
+) AS found ON found.partition = rows.partition AND found.id = rows.id
+LEFT JOIN (
+    SELECT partition, id, count(*) AS teachers,
+        arg_min(classes[1], (teacher <> 'ensemble', teacher)) AS top_label,
+        arg_min(p[1], (teacher <> 'ensemble', teacher)) AS top_p
+    FROM soft_labels GROUP BY partition, id
+) AS opinion ON opinion.partition = rows.partition AND opinion.id = rows.id
+LEFT JOIN (
+    SELECT partition, id, list({
+        'reviewer': reviewer, 'label': label, 'label_name': label_name, 'decided_at': decided_at, 'note': note
+    } ORDER BY decided_at) AS reviews
+    FROM reviews GROUP BY partition, id
+) AS person ON person.partition = rows.partition AND person.id = rows.id
+LEFT JOIN (
+    SELECT partition, id, count(*) AS views FROM reinforcements GROUP BY partition, id
+) AS stored ON stored.partition = rows.partition AND stored.id = rows.id
+"""
+"""One row an example: what came in, what was found, what was decided and why. The top soft label is
+the ensemble's, or that of the first teacher by name where no ensemble was stored."""
+
+QUERIES = {"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"}
+TABLE_FUNCTIONS = {"range", "generate_series", "unnest"}
+EXPLAIN = re.compile(
+    r"(\s|--[^\n]*\n|/\*.*?\*/)*EXPLAIN\b(\s+ANALYZE\b|\s*\(\s*(ANALYZE|FORMAT)\b[^)]*\))*",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+class QueryError(StoreError):
+    """The statement cannot be run on the tables of a store; the message says why."""
+
+
+def connect(store: Store, release: int | Literal["live"] | None = None) -> duckdb.DuckDBPyConnection:
+    """A connection with a view a table, `story`, and `classes` (index, name).
+
+    `release` is a number, "live" for the tables as they are now, or None for the newest published
+    release, and the tables as they are where nothing was published. A table that a release does not
+    have is an empty view; `releases` is always as it is now.
+    """
+    files = files_of(store, release)
+    connection = duckdb.connect(
+        config={
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+            "allow_community_extensions": "false",
+            "temp_directory": tempfile.gettempdir(),
+        }
+    )
+    connection.execute(f"SET VARIABLE class_names = {scan.literal(classes.vocabulary(store))}")
+    connection.execute("CREATE MACRO class_name(i) AS getvariable('class_names')[i + 1]")
+    connection.execute(
+        "CREATE VIEW classes AS SELECT unnest(range(len(getvariable('class_names'))))::INTEGER AS index, "
+        "unnest(getvariable('class_names')) AS name"
+    )
+    for table, paths in files.items():
+        columns = ", ".join(["*", *DECODED.get(table, [])])
+        connection.execute(f"CREATE VIEW {table} AS SELECT {columns} FROM ({scan.query(table, paths)})")
+    connection.execute(STORY)
+    connection.execute(
+        f"SET allowed_paths = {scan.literal([path for paths in files.values() for path in paths])}"
+    )
+    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET python_enable_replacements = false")  # or a query could read Python variables
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+    return connection
+
+
+def files_of(store: Store, release: int | Literal["live"] | None) -> dict[str, list[str]]:
+    """The data files of every table at a release, as `connect` reads it."""
+    chosen = releases.get(store, release) if isinstance(release, int) else None
+    if release is None:
+        chosen = releases.published(store)
+    if chosen is None:
+        return {table: store.file_uris(table) for table in TABLES}
+    live = {"releases": store.file_uris("releases")}
+    versions = chosen.versions
+    return {
+        table: store.file_uris(table, versions[table]) if table in versions else live.get(table, [])
+        for table in TABLES
+    }
+
+
+def select(connection: duckdb.DuckDBPyConnection, sql: str) -> pa.Table:
+    """The result of a single SELECT, or EXPLAIN of one, on a connection of `connect`.
+
+    Raises QueryError for everything else, and for what DuckDB cannot run.
+    """
+    try:
+        statement = _single(connection, sql)
+        inner = statement
+        if statement.type == duckdb.StatementType.EXPLAIN:
+            inner = _single(connection, EXPLAIN.sub("", statement.query, count=1))
+        _refuse_all_but_reading(connection, inner)
+        return connection.sql(statement.query).to_arrow_table()
+    except duckdb.PermissionException as error:
+        raise QueryError(
+            "a query can read the tables of its store and no other file; name a table"
+        ) from error
+    except duckdb.Error as error:
+        raise QueryError(str(error).strip().splitlines()[0]) from error
+
+
+def _single(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.Statement:
+    statements = connection.extract_statements(sql)
+    if len(statements) != 1:
+        raise QueryError(f"this is {len(statements)} statements; give exactly one SELECT")
+    return statements[0]
+
+
+def _refuse_all_but_reading(connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement) -> None:
+    """Raises QueryError unless the statement is made of queries on tables and harmless functions."""
+    kind = statement.type
+    if kind != duckdb.StatementType.SELECT:
+        raise QueryError(f"{kind.name} statements are refused; a query can only SELECT")
+    [(tree,)] = connection.execute("SELECT json_serialize_sql($1)", [statement.query]).fetchall()
+    parsed = json.loads(tree)
+    if parsed["error"]:
+        raise QueryError(f"this statement is refused; write it as a plain SELECT ({parsed['error_message']})")
+    for node in _nodes(parsed):
+        name = node["type"]
+        if name.endswith("_NODE") and name not in QUERIES:
+            what = name.removesuffix("_NODE").removesuffix("_QUERY")
+            raise QueryError(f"{what} inside a query is refused; a query can only SELECT")
+        if name == "TABLE_FUNCTION" and node["function"]["function_name"].lower() not in TABLE_FUNCTIONS:
+            function = node["function"]["function_name"]
+            raise QueryError(
+                f"the table function {function} is refused; read the tables of the store by name"
+            )
+
+
+def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
+    """Every node of a parsed statement that has a type, at any depth."""
+    stack = [tree]
+    while stack:
+        found = stack.pop()
+        if isinstance(found, dict):
+            if isinstance(found.get("type"), str):
+                yield found
+            stack.extend(found.values())
+        elif isinstance(found, list):
+            stack.extend(found)

@@ -1,0 +1,116 @@
+"""A Hugging Face data set on disk, as `Dataset.save_to_disk` or `DatasetDict.save_to_disk` wrote it.
+
+Its Arrow files are read as such, memory-mapped, batch by batch; the `datasets` package is not needed.
+What its features say is understood: a ClassLabel becomes its name (-1 is no label, as there), an Image
+its bytes, and the splits of a DatasetDict become the rows' split. Only shards that `state.json` lists
+are read, so that left-overs of an earlier save do no harm. Cost: one pass over the mapped columns.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import polars as pl
+import pyarrow as pa
+
+from tasks.ingest import BadSource
+from tasks.ingest.files import File, reading
+from tasks.ingest.mapping import DEFECT, DETAIL, ColumnSource
+
+_SPLIT = "__split"
+
+
+class HuggingFace(ColumnSource):
+    """Rows of a data set that `save_to_disk` wrote."""
+
+    kind: Literal["huggingface"] = "huggingface"
+    revision: ClassVar[int] = 1
+    form: ClassVar[str] = "Hugging Face data set"
+    suffixes: ClassVar[tuple[str, ...]] = (".arrow", ".json")
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """The label's names; those of the data set that has most, where there are several."""
+        if self.label is None:
+            return None
+        files = self._files(None)
+        names = [_class_names(self._json(folder, "dataset_info.json")) for folder in self._folders(files)]
+        return max(
+            (tuple(found[self.label]) for found in names if self.label in found), key=len, default=None
+        )
+
+    def _folders(self, files: list[File]) -> list[File]:
+        """The folders that hold one data set each, in name order."""
+        folders = [
+            File(f.path.parent, str(Path(f.name).parent)) for f in files if f.path.name == "state.json"
+        ]
+        if not folders:
+            raise BadSource(f"{self.path}: holds no state.json; write the data set with save_to_disk")
+        return folders
+
+    def _json(self, folder: File, name: str) -> dict[str, Any]:
+        with reading(f"{folder.name}/{name}", self.form):
+            return dict(json.loads((folder.path / name).read_text()))
+
+    def _frames(self, files: list[File]) -> Iterator[pl.DataFrame]:
+        for folder in self._folders(files):
+            classes = _class_names(self._json(folder, "dataset_info.json"))
+            is_split = (folder.path.parent / "dataset_dict.json").is_file()
+            for shard in self._json(folder, "state.json").get("_data_files", []):
+                file = Path(str(shard["filename"])).name
+                name = f"{folder.name}/{file}"
+                for batch in self._batches(folder.path / file, name):
+                    yield _named(pl.DataFrame(batch), classes).with_columns(
+                        pl.lit(folder.path.name if is_split else None, pl.String).alias(_SPLIT),
+                        source=pl.lit(name),
+                    )
+
+    def _batches(self, path: Path, name: str) -> Iterator[pa.RecordBatch]:
+        with (
+            reading(name, self.form),
+            pa.memory_map(str(path)) as mapped,
+            pa.ipc.open_stream(mapped) as stream,
+        ):
+            self.check_columns(stream.schema.names, name)
+            for batch in stream:
+                for start in range(0, batch.num_rows, self.batch_rows):
+                    yield batch.select(self.columns).slice(start, self.batch_rows)
+
+    def _map(self, frame: pl.DataFrame) -> pl.DataFrame:
+        rows = super()._map(frame)
+        if self.split:
+            return rows
+        return rows.with_columns(split=frame[_SPLIT].fill_null("train"))
+
+
+def _class_names(info: dict[str, Any]) -> dict[str, list[str]]:
+    """The ClassLabel columns and their names."""
+    features = info.get("features") or {}
+    return {
+        column: feature["names"]
+        for column, feature in features.items()
+        if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
+    }
+
+
+def _named(frame: pl.DataFrame, classes: dict[str, list[str]]) -> pl.DataFrame:
+    """Class indices to names; an index beyond the names is a defect."""
+    here = {column: names for column, names in classes.items() if column in frame.columns}
+    beyond = [
+        pl.when(pl.col(column) >= len(names)).then(
+            pl.format(f"{column} is {{}}, of {len(names)} classes", column)
+        )
+        for column, names in here.items()
+    ]
+    detail = pl.coalesce(*beyond, pl.lit(None, pl.String))
+    return frame.with_columns(
+        *(
+            pl.col(column).replace_strict(dict(enumerate(names)), default=None, return_dtype=pl.String)
+            for column, names in here.items()
+        ),
+        pl.when(detail.is_not_null()).then(pl.lit("wrong_type")).alias(DEFECT),
+        detail.alias(DETAIL),
+    )

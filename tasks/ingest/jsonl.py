@@ -1,0 +1,91 @@
+"""JSON lines: every line an object, and a line that is none a reject.
+
+A line that is not valid JSON, not an object, or not UTF-8 is a row with defect `broken_line`, its text
+kept. Values are read by DuckDB whatever type each line gives them (a label may be `3` on one line and
+`"3"` on the next); a label, id or text that is itself an object or a list, and features that are no
+list, are `wrong_type`. A key that is absent is a missing value: no line has to have any key. Blank
+lines are no rows. Cost: one pass; lines are parsed once per mapped column, in C++.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar, Literal
+
+import duckdb
+import polars as pl
+
+from tasks.ingest import BadSource
+from tasks.ingest.files import File, reading
+from tasks.ingest.lines import COMPRESSIONS, read_lines, without_blanks
+from tasks.ingest.mapping import DEFECT, DETAIL, LINE, ColumnSource
+
+
+class Jsonl(ColumnSource):
+    """Rows of files with one JSON object a line; images as base64, features as a list or as keys."""
+
+    kind: Literal["jsonl"] = "jsonl"
+    revision: ClassVar[int] = 1
+    form: ClassVar[str] = "JSON lines"
+    suffixes: ClassVar[tuple[str, ...]] = tuple(
+        form + packed for form in (".jsonl", ".ndjson") for packed in COMPRESSIONS
+    )
+
+    def _frames(self, files: list[File]) -> Iterator[pl.DataFrame]:
+        query = self._query()
+        with duckdb.connect(config={"threads": 1, "enable_external_access": False}) as connection:
+            for file in files:
+                with reading(file.name, self.form):
+                    if not file.path.stat().st_size:
+                        raise BadSource(f"{file.name}: is empty; remove it or write its rows")
+                    for lines in read_lines(file.path, self.batch_rows):
+                        connection.register("lines", without_blanks(lines).to_arrow())
+                        rows = pl.DataFrame(connection.sql(query).to_arrow_table())
+                        yield rows.with_columns(source=pl.lit(file.name))
+
+    def _query(self) -> str:
+        """SQL from `lines` (line, is_text) to the mapped columns as text, and the defects found."""
+        lists = [self.features] if isinstance(self.features, str) else []
+        scalars = [column for column in self.columns if column not in lists]
+        cells = [f"json_extract_string(json, {_pointer(column)}) AS {_name(column)}" for column in scalars]
+        cells += [
+            f"CASE WHEN json_type(json, {_pointer(column)}) = 'ARRAY' THEN "
+            f"json_extract_string(json_extract(json, {_pointer(column)}), '$[*]') END AS {_name(column)}"
+            for column in lists
+        ]
+        nested = [f"json_type(json, {_pointer(column)}) IN ('OBJECT', 'ARRAY')" for column in scalars]
+        nested += [f"json_type(json, {_pointer(name)}) NOT IN ('ARRAY', 'NULL')" for name in lists]
+        untyped = " ".join(
+            f"WHEN {where} THEN {_text(f'{column} is ' + ('no list' if column in lists else 'no single value'))}"
+            for where, column in zip(nested, scalars + lists, strict=True)
+        )
+        return f"""
+            WITH valid AS (SELECT line, is_text, is_text AND json_valid(line) AS is_json FROM lines),
+            parsed AS (
+                SELECT *, CASE WHEN is_json AND json_type(line) = 'OBJECT' THEN line END AS json FROM valid
+            ),
+            told AS (
+                SELECT *, CASE WHEN NOT is_text THEN 'is not UTF-8' WHEN NOT is_json THEN 'is not valid JSON'
+                    WHEN json IS NULL THEN 'is JSON but no object' END AS broken,
+                    CASE {untyped or "WHEN false THEN ''"} END AS untyped
+                FROM parsed
+            )
+            SELECT {", ".join([*cells, ""])}
+                CASE WHEN broken IS NOT NULL THEN line END AS {LINE},
+                CASE WHEN broken IS NOT NULL THEN 'broken_line' WHEN untyped IS NOT NULL THEN 'wrong_type' END
+                    AS {DEFECT},
+                coalesce(broken, untyped) AS {DETAIL}
+            FROM told"""
+
+
+def _pointer(column: str) -> str:
+    """The column as a JSON pointer (RFC 6901), as an SQL literal."""
+    return _text("/" + column.replace("~", "~0").replace("/", "~1"))
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _name(column: str) -> str:
+    return '"' + column.replace('"', '""') + '"'

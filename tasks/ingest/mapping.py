@@ -1,0 +1,270 @@
+"""Columns that are somebody's become the columns of RAW, and cells that cannot are marked.
+
+`ColumnSource` is what Parquet, CSV, JSON lines, NumPy and Hugging Face sources share: which column
+holds the id, the label and the payload, and what makes a row bad. Whole columns of an impossible
+type fail the file (`BadSource`); a cell that cannot be read makes its row a reject. Codes, the first
+that applies:
+
+- `broken_line` (set by text formats): the line is no row at all; it is kept in `text`;
+- `missing_partition`: the partition column is empty or no usable name; the row lies in `unknown`;
+- `missing_id`, `missing_payload`: the mapped column is empty;
+- `wrong_type`: a label, feature or picture is not readable as one;
+- `wrong_length`: a features list is not `feature_length` long, or image bytes that are no picture
+  file are not height * width * channels;
+- `nan_features`: a feature is empty, NaN or infinite.
+
+Everything is a Polars expression over a batch: the cost is one pass over its cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+import polars as pl
+from pydantic import Field, PositiveInt, model_validator
+
+from tasks.ingest import BadSource, Payload
+from tasks.ingest.files import PARTITION_NAME, UNKNOWN, FileSource
+from tasks.ingest.images import SIGNATURES
+
+DEFECT, DETAIL, LINE = "__defect", "__detail", "__line"
+"""Columns in which a text format reports the rows it could not take apart: code, detail, the raw line."""
+
+
+class ColumnSource(FileSource):
+    """A file source whose files have named columns."""
+
+    partition_column: str | None = Field(
+        default=None, description="the column whose value names the row's partition; dates become ISO dates"
+    )
+    id: str | None = Field(default=None, description="column of the row's name")
+    label: str | None = Field(default=None, description="column of the given label")
+    truth: str | None = Field(default=None, description="column of a known true label, for measuring only")
+    split: str | None = Field(
+        default=None, description="column of the split; without one, all rows are train"
+    )
+    image: str | None = Field(
+        default=None, description="column of picture files or raw uint8 images; text is taken as base64"
+    )
+    text: str | None = Field(default=None, description="column of the text")
+    features: str | tuple[str, ...] | None = Field(
+        default=None, description="one column of lists of numbers, or a list of columns of numbers"
+    )
+    image_shape: tuple[PositiveInt, PositiveInt, Literal[1, 3]] | None = Field(
+        default=None, description="[height, width, channels] of the images; needed with image"
+    )
+    feature_length: PositiveInt | None = Field(
+        default=None, description="the length of every list; needed when features is one column"
+    )
+
+    @model_validator(mode="after")
+    def _check_payload(self) -> ColumnSource:
+        given = [name for name in ("image", "text", "features") if getattr(self, name)]
+        if len(given) > 1:
+            raise ValueError(f"a row has one payload, so give only one of {' and '.join(given)}")
+        if (self.image is None) != (self.image_shape is None):
+            raise ValueError("image and image_shape go together, such as image_shape: [28, 28, 1]")
+        if isinstance(self.features, str) != (self.feature_length is not None):
+            raise ValueError(
+                "feature_length is for features that are one column of lists, and is needed then"
+            )
+        return self
+
+    @property
+    def payload(self) -> Payload:
+        given: list[Payload] = ["image", "text", "features"]
+        return next((name for name in given if name and getattr(self, name)), None)
+
+    @property
+    def shape(self) -> tuple[int, int, int] | None:
+        return self.image_shape
+
+    def _rules(self) -> list[str]:
+        return super()._rules() + (["partition_column"] if self.partition_column else [])
+
+    @property
+    def text_columns(self) -> list[str]:
+        """The mapped columns whose cells are read as text."""
+        names = (self.partition_column, self.id, self.label, self.truth, self.split, self.text)
+        return list(dict.fromkeys(name for name in names if name))
+
+    @property
+    def feature_columns(self) -> list[str]:
+        """The mapped columns of numbers, or the one of lists."""
+        return [self.features] if isinstance(self.features, str) else list(self.features or ())
+
+    @property
+    def columns(self) -> list[str]:
+        """Every mapped column, each once."""
+        image = [self.image] if self.image else []
+        return list(dict.fromkeys(self.text_columns + image + self.feature_columns))
+
+    def check_columns(self, present: Iterable[str], name: str) -> None:
+        """Raise BadSource if a mapped column is not among those of the file `name`."""
+        there = list(present)
+        missing = [column for column in self.columns if column not in there]
+        if missing:
+            raise BadSource(f"{name}: has no column {missing[0]}; it has {', '.join(there[:20])}")
+
+    def _names(self, frame: pl.DataFrame) -> pl.Series:
+        column = str(self.partition_column)
+        names = frame.select(_as_text(frame.schema[column], column, days=True)).to_series()
+        return names.set(~names.str.contains(PARTITION_NAME).fill_null(False), UNKNOWN)
+
+    def _map(self, frame: pl.DataFrame) -> pl.DataFrame:
+        self._check_types(frame)
+        blank = pl.lit(None, pl.String)
+        line = pl.col(LINE) if LINE in frame.columns else blank
+        texts = {
+            role: _as_text(frame.schema[column], column) if column else blank
+            for role, column in (("id", self.id), ("label", self.label), ("truth", self.truth))
+        }
+        split = _as_text(frame.schema[self.split], self.split) if self.split else blank
+        text = _as_text(frame.schema[self.text], self.text) if self.text else blank
+        read = frame.with_columns(
+            split=split.fill_null("train"),
+            text=pl.coalesce(line, text),
+            __image=_as_bytes(frame.schema[self.image], self.image)
+            if self.image
+            else pl.lit(None, pl.Binary),
+            __features=self._vector(frame.schema),
+            __untyped=self._unreadable(frame.schema),
+            __partition=self._names(frame) if self.partition_column else pl.lit("", pl.String),
+            **{f"__{role}": cell for role, cell in texts.items()},
+        )
+        found = pl.coalesce(*self._defects(frame.schema, reported=DEFECT in frame.columns))
+        return read.select(
+            "source",
+            "split",
+            "text",
+            *(pl.col(f"__{role}").alias(role) for role in ("id", "label", "truth", "image", "features")),
+            found.struct.field("defect"),
+            found.struct.field("detail"),
+        )
+
+    def _defects(self, schema: pl.Schema, reported: bool) -> list[pl.Expr]:
+        """One struct (defect, detail) per rule, null where the row is well; the first one counts."""
+        rules = []
+        if reported:
+            rules.append(_mark(pl.col(DEFECT).is_not_null(), pl.col(DEFECT), pl.col(DETAIL)))
+        if self.partition_column:
+            lost = pl.col("__partition") == UNKNOWN
+            rules.append(_mark(lost, "missing_partition", f"{self.partition_column} names no partition"))
+        if self.id:
+            lost = pl.col("__id").fill_null("") == ""
+            rules.append(_mark(lost, "missing_id", f"{self.id} is empty"))
+        if self.text:
+            rules.append(_mark(pl.col("text").is_null(), "missing_payload", f"{self.text} is empty"))
+        if self.image:
+            rules += self._image_defects(schema)
+        if self.features:
+            rules += self._feature_defects()
+        return [*rules, _mark(pl.lit(False), "", "")]
+
+    def _image_defects(self, schema: pl.Schema) -> list[pl.Expr]:
+        assert self.image is not None  # `_check_payload` made sure of both
+        assert self.image_shape is not None
+        height, width, channels = self.image_shape
+        size = height * width * channels
+        data, found = pl.col("__image"), pl.col(self.image)
+        if isinstance(schema[self.image], pl.Struct):
+            found = found.struct.field("bytes")
+        is_picture = pl.any_horizontal(data.bin.starts_with(start) for start in SIGNATURES)
+        detail = pl.format(f"{self.image} is no picture and has {{}} bytes, not {size}", data.bin.size())
+        return [
+            _mark(found.is_null() | (data.bin.size() == 0), "missing_payload", f"{self.image} is empty"),
+            _mark(data.is_null(), "wrong_type", f"{self.image} is not base64"),
+            _mark(~is_picture & (data.bin.size() != size), "wrong_length", detail),
+        ]
+
+    def _feature_defects(self) -> list[pl.Expr]:
+        vector, column = pl.col("__features"), ", ".join(self.feature_columns[:3])
+        gone = pl.col(self.features).is_null() if isinstance(self.features, str) else pl.lit(False)
+        length = self.feature_length or len(self.feature_columns)
+        detail = pl.format(f"{column} has {{}} numbers, not {length}", vector.list.len())
+        finite = vector.list.eval(pl.element().is_finite().fill_null(False)).list.all()
+        return [
+            _mark(gone, "missing_payload", f"{column} is empty"),
+            _mark(pl.col("__untyped"), "wrong_type", "a feature is not a number"),
+            _mark(vector.list.len() != length, "wrong_length", detail),
+            _mark(~finite, "nan_features", "a feature is empty, NaN or infinite"),
+        ]
+
+    def _vector(self, schema: pl.Schema) -> pl.Expr:
+        """The features as List(Float32), null where a cell is no number."""
+        target = pl.List(pl.Float32)
+        if self.features is None:
+            return pl.lit(None, target)
+        if not isinstance(self.features, str):
+            return pl.concat_list(pl.col(name).cast(pl.Float32, strict=False) for name in self.features)
+        return _as_list(schema[self.features], self.features).cast(target, strict=False)
+
+    def _unreadable(self, schema: pl.Schema) -> pl.Expr:
+        """Whether a cell that holds something became null on the way to a number."""
+        if self.features is None:
+            return pl.lit(False)
+        if not isinstance(self.features, str):
+            cells = (pl.col(name) for name in self.features)
+            return pl.any_horizontal(
+                cell.is_not_null() & cell.cast(pl.Float32, strict=False).is_null() for cell in cells
+            )
+        nulls = pl.element().is_null()
+        before = _as_list(schema[self.features], self.features).list.eval(nulls).list.sum()
+        return self._vector(schema).list.eval(nulls).list.sum() > before
+
+    def _check_types(self, frame: pl.DataFrame) -> None:
+        """Raise BadSource for a column whose type could hold nothing of the kind it is mapped to."""
+        name = frame["source"][0] if frame.height else self.path
+        for column in self.text_columns:
+            if frame.schema[column].is_nested() or frame.schema[column] == pl.Binary:
+                raise BadSource(
+                    f"{name}: column {column} is {frame.schema[column]}, must be text or a number"
+                )
+        if self.image and not _holds_bytes(frame.schema[self.image]):
+            raise BadSource(f"{name}: column {self.image} is {frame.schema[self.image]}, must be binary")
+        for column in self.feature_columns:
+            dtype, number = frame.schema[column], isinstance(self.features, tuple)
+            cell = dtype if number else getattr(dtype, "inner", None)
+            if cell is None or not (cell.is_numeric() or cell in (pl.String, pl.Boolean, pl.Null)):
+                kind = "numbers" if number else "lists of numbers"
+                raise BadSource(f"{name}: column {column} is {dtype}, must hold {kind}")
+
+
+def _mark(where: pl.Expr, defect: str | pl.Expr, detail: str | pl.Expr) -> pl.Expr:
+    code = pl.lit(defect) if isinstance(defect, str) else defect
+    why = pl.lit(detail) if isinstance(detail, str) else detail
+    return pl.when(where).then(pl.struct(code.alias("defect"), why.alias("detail")))
+
+
+def _as_text(dtype: pl.DataType, column: str, days: bool = False) -> pl.Expr:
+    """A scalar column as text. `days`: a time is rendered as its day, else it would name a moment.
+
+    A whole number stored as a float is rendered without its `.0`: that is what becomes of integer
+    labels when a tool that has no nullable integers meets a missing one.
+    """
+    cell = pl.col(column)
+    if dtype.is_float():
+        whole = (cell == cell.round()) & (cell.abs() < 2**53)
+        number = pl.when(whole).then(cell.cast(pl.Int64, strict=False).cast(pl.String))
+        return pl.when(cell.is_not_nan()).then(pl.coalesce(number, cell.cast(pl.String)))
+    if days and isinstance(dtype, pl.Datetime):
+        return cell.dt.date().cast(pl.String)
+    return cell.cast(pl.String)
+
+
+def _as_list(dtype: pl.DataType, column: str) -> pl.Expr:
+    return pl.col(column).arr.to_list() if isinstance(dtype, pl.Array) else pl.col(column)
+
+
+def _holds_bytes(dtype: pl.DataType) -> bool:
+    if isinstance(dtype, pl.Struct):
+        return any(field.name == "bytes" and field.dtype == pl.Binary for field in dtype.fields)
+    return dtype in (pl.Binary, pl.String)
+
+
+def _as_bytes(dtype: pl.DataType, column: str) -> pl.Expr:
+    """Binary as it is; text as base64, null where it is none; of {bytes, path}, as `datasets` has it, bytes."""
+    if isinstance(dtype, pl.Struct):
+        return pl.col(column).struct.field("bytes")
+    return pl.col(column).str.decode("base64", strict=False) if dtype == pl.String else pl.col(column)

@@ -1,0 +1,61 @@
+"""Parquet: the columns that are mapped, read in batches, never the whole file.
+
+A file that is cut short or whose pages do not decode fails its partition (`BadSource`); what single
+cells can get wrong is in `tasks.ingest.mapping`. Cost: one pass over the mapped columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar, Literal
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import Field, model_validator
+
+from tasks.ingest.files import File, reading
+from tasks.ingest.mapping import ColumnSource
+from tasks.ingest.planted_noise import PlantedNoise
+from tasks.seeds import seed_of
+
+
+class Parquet(ColumnSource):
+    """Rows of Parquet files: a file, a folder, a glob, or one of these a partition."""
+
+    kind: Literal["parquet"] = "parquet"
+    revision: ClassVar[int] = 1
+    form: ClassVar[str] = "Parquet"
+    suffixes: ClassVar[tuple[str, ...]] = (".parquet", ".pq")
+
+    planted_noise: PlantedNoise | None = Field(
+        default=None,
+        description="wrong labels put in on purpose, the right ones kept in truth, to measure with",
+    )
+
+    @model_validator(mode="after")
+    def _check_noise(self) -> Parquet:
+        if self.planted_noise and (self.truth or not self.label):
+            raise ValueError("planted_noise needs label and fills truth, so give label and leave truth out")
+        return self
+
+    def read(self, partition: str) -> Iterator[pa.RecordBatch]:
+        for batch in super().read(partition):
+            if self.planted_noise is None:
+                yield batch
+            else:
+                yield self.planted_noise.plant(batch, seed_of(self.kind, "planted_noise", partition))
+
+    def _frames(self, files: list[File]) -> Iterator[pl.DataFrame]:
+        for file in files:
+            with reading(file.name, self.form), pq.ParquetFile(file.path) as parquet:
+                self.check_columns(parquet.schema_arrow.names, file.name)
+                for batch in parquet.iter_batches(self.batch_rows, columns=self.columns, use_threads=False):
+                    yield pl.DataFrame(batch).with_columns(source=pl.lit(file.name))
+
+    def _count(self, files: list[File]) -> int:
+        return sum(self._count_file(file) for file in files)
+
+    def _count_file(self, file: File) -> int:
+        with reading(file.name, self.form):
+            return int(pq.read_metadata(file.path).num_rows)

@@ -1,0 +1,108 @@
+"""A small residual network learned from scratch on the images themselves.
+
+He et al., "Identity mappings in deep residual networks", ECCV 2016; see `resnet` and `training`. Reads
+pixels where `linear` reads an encoder, so that the two err on different rows. A tenth of the training rows, chosen by content, never trains but chooses the checkpoint to keep;
+the fold to be judged is not looked at. Assumes images of about 8x8x1 to 64x64x3.
+
+Cost: `steps * batch_size` images, at about 4,000 28x28x1 images a second and thread by default. Passes
+are counted for small data and steps for large, so a window that grows night by night costs at
+most `max_steps` a fold.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar, Literal, Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from tasks import seeds
+from tasks.data import Examples, State
+from tasks.teach import BadTraining, Teacher
+from tasks.teach.rowwise import over_vocabulary
+
+HELD_OUT = 0.1
+
+
+class Convnet(Teacher):
+    """A pre-activation residual network with one block at each of three widths."""
+
+    kind: Literal["convnet"] = "convnet"
+    revision: ClassVar[int] = 1
+    paper: ClassVar[str] = "He et al., Identity mappings in deep residual networks, ECCV 2016"
+    reads: ClassVar[Literal["images", "embedding", "nothing"]] = "images"
+
+    epochs: int = Field(
+        16, ge=1, le=1000, description="passes over the training rows, and checkpoints judged"
+    )
+    min_steps: int = Field(200, ge=1, le=1_000_000, description="least steps, however few the rows")
+    max_steps: int = Field(
+        2000, ge=1, le=1_000_000, description="most steps, however many the rows: bounds the cost"
+    )
+    batch_size: int = Field(64, ge=2, le=4096, description="images a step")
+    width: int = Field(16, ge=4, le=256, description="channels of the first block; the next two double it")
+    learning_rate: float = Field(0.1, gt=0, le=10, description="peak rate of SGD with momentum 0.9")
+    flip: bool = Field(False, description="mirror half of the training images; not for digits or letters")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min_steps > self.max_steps:
+            raise ValueError(f"min_steps is {self.min_steps}, must be at most max_steps, {self.max_steps}")
+        return self
+
+    def steps(self, n: int) -> int:
+        """Steps taken over `n` training rows: `epochs` passes, within min_steps..max_steps."""
+        return min(max(self.epochs * math.ceil(n / self.batch_size), self.min_steps), self.max_steps)
+
+    def fit(self, train: Examples, n_classes: int, seed: int, device: str) -> State:
+        """Weights of the kept checkpoint, float32, by their names in `resnet.ResNet`. See Teacher.fit.
+
+        Info: shape, width, steps, rows held out, their accuracy by checkpoint, the one kept. `device`: cpu or cuda.
+        """
+        from tasks.teach.training import Recipe
+        from tasks.teach.training import train as learn
+
+        images = _images_of(train)
+        if not len(train):
+            raise BadTraining("teach.teachers: convnet has no labelled rows to learn from; ingest some first")
+        classes, labels = np.unique(train.labels, return_inverse=True)
+        held_out = seeds.uniform(train.keys, seed) < HELD_OUT
+        held_out &= not held_out.all()
+        steps = self.steps(int((~held_out).sum())) if len(classes) > 1 else 0
+        recipe = Recipe(self.width, steps, self.epochs, self.batch_size, self.learning_rate, self.flip)
+        network, accuracies, kept = learn(images, labels.astype(np.int64), held_out, recipe, seed, device)
+        arrays = {name: value.cpu().contiguous().numpy() for name, value in network.state_dict().items()}
+        info = {"shape": list(images.shape[1:]), "width": self.width, "steps": steps}
+        return State(
+            {**arrays, "classes": classes.astype(np.int64)},
+            {**info, "held_out": int(held_out.sum()), "held_out_accuracy": accuracies, "kept": kept},
+        )
+
+    def predict(self, state: State, examples: Examples, n_classes: int, device: str) -> np.ndarray:
+        """Float32 (1, n, n_classes); below 1e-6 is lifted to it before rows are summed to 1 again.
+
+        Raises BadTraining for images of another shape than it learned from.
+        """
+        import torch
+
+        from tasks.teach.resnet import bare, log_probabilities
+
+        images, shape = _images_of(examples), tuple(state.info["shape"])
+        if images.shape[1:] != shape:
+            raise BadTraining(
+                f"teach.teachers: convnet learned from images of {shape} and is shown {images.shape[1:]}; "
+                "bring all partitions to one shape at ingest"
+            )
+        classes = state.arrays["classes"]
+        weights = {name: torch.tensor(value) for name, value in state.arrays.items() if name != "classes"}
+        network = bare(shape, state.info["width"], len(classes), device)
+        network.load_state_dict(weights)
+        log_probs = log_probabilities(network, images, device).astype(np.float64)
+        return over_vocabulary(np.exp(log_probs), classes, n_classes)[None]
+
+
+def _images_of(examples: Examples) -> np.ndarray:
+    if examples.images is None:
+        raise BadTraining("teach.teachers: convnet reads images and these rows have none; use linear instead")
+    return examples.images
