@@ -115,22 +115,27 @@ def options(
 
 def opened(path: str) -> tuple[Curation, Store]:
     """A curation and its store, which need not exist yet."""
-    from storage.store import Store
+    from storage.store import Store, StoreError
     from tasks.config import load
+    from tasks.errors import BadInput
 
     curation = load(path)
-    return curation, Store(curation.store, curation.dataset)
+    try:
+        return curation, Store(curation.store, curation.dataset)
+    except StoreError as error:
+        raise BadInput(f"{path}: {error}") from None
 
 
 def existing(path: str) -> Store:
     """A curation's store. Raises BadInput where nothing was ever put there."""
-    from storage.errors import StoreError
+    from storage.store import StoreError
     from tasks.errors import BadInput
 
+    _, store = opened(path)
     try:
-        return opened(path)[1].open(create=False)
+        return store.open(create=False)
     except StoreError as error:
-        raise BadInput(str(error)) from None
+        raise BadInput(f"{path}: {error}") from None
 
 
 @app.command(epilog="Example: `winnow demo --folder /tmp/demo`")

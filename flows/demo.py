@@ -6,7 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from flows import show
-from flows.run import run_partition
+from flows.run import curate_partition
 from storage import query
 from storage.store import Store
 from tasks.config import load
@@ -14,7 +14,8 @@ from tasks.errors import BadInput
 from tasks.report.page import formatted
 
 NIGHTS = 2
-AN_EXAMPLE = "SELECT id FROM labels WHERE action = 'fix' ORDER BY confidence DESC, id LIMIT 1"
+AN_EXAMPLE = "SELECT id FROM story WHERE is_issue ORDER BY action = 'fix' DESC, p_error DESC, id LIMIT 1"
+"""A row worth asking about: a label that was fixed, else the one most likely wrong."""
 
 
 def show_demo(folder: Path, verbose: bool) -> None:
@@ -29,9 +30,10 @@ def show_demo(folder: Path, verbose: bool) -> None:
     curation = load(path)
     store = Store(curation.store, curation.dataset)
     nights = curation.source.partitions()[:NIGHTS]
-    show.line("Handwritten digits, 8% of them with a wrong label: curating two nights, about a minute each")
+    show.line("Handwritten digits, 8% of them with a wrong label: curating two nights\n")
     for night in nights:
-        run_partition(curation, store, night, force=False, verbose=verbose)
+        curate_partition(curation, store, night, force=False, verbose=verbose)
+        show.line("")
     sum_up(store, nights[-1], path)
 
 

@@ -27,27 +27,31 @@ def show_plan(curation: Curation, store: Store, first: str | None, last: str | N
         ((plan.partition, plan.stage, plan.verdict, plan.reason) for plan in plans),
     )
     waiting = sum(choice.stale for choice in choices)
-    show.line(f"{waiting:,} of {show.plural(len(choices), 'partition')} have something to run")
+    show.line(f"{waiting:,} of {show.plural(len(choices), 'partition')} to run")
 
 
 def run_partition(curation: Curation, store: Store, partition: str, force: bool, verbose: bool) -> None:
-    """Curate and publish one partition, unless that is done."""
+    """Curate and publish one partition, unless that is done, and say where its page lies."""
+    if curate_partition(curation, store, partition, force, verbose):
+        show.line(f"report: file://{store.report_path(partition)}")
+
+
+def curate_partition(curation: Curation, store: Store, partition: str, force: bool, verbose: bool) -> bool:
+    """Curate and publish one partition; whether there was anything to do."""
     require_arrived(curation, partition)
     release = standing(store)
     plans = plan_partition(curation, store, partition)
     if release and not force and all(plan.verdict == "up to date" for plan in plans):
         show.line(f"{curation.dataset} {partition} is up to date (release {release.number})")
-        return
+        return False
     quiet(verbose)
     from flows.curate import curate
 
     before = refs(curation, store, partition)
     release = curate.with_options(task_runner=task_runner(curation))(curation, partition, force)
     show_result(curation, store, partition, before)
-    page = store.report_path(partition)
     show.line(f"{curation.dataset} {partition} is in release {release.number}")
-    if page:
-        show.line(f"report: file://{page}")
+    return True
 
 
 def run_stage(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow.fs import FileSystem
 
@@ -16,7 +17,7 @@ ROW_GROUP_ROWS = 1 << 17
 
 def write(table: pa.Table, path: str, filesystem: FileSystem) -> None:
     """Writes `table`. Row groups hold about 32 MiB, so that a reader needs little memory at a time."""
-    row_bytes = max(table.nbytes // max(table.num_rows, 1), 1)
+    row_bytes = max(sum(map(_bytes, table.columns)) // max(table.num_rows, 1), 1)
     strings = [field.name for field in table.schema if pa.types.is_string(field.type)]
     pq.write_table(
         table.combine_chunks(),
@@ -27,6 +28,15 @@ def write(table: pa.Table, path: str, filesystem: FileSystem) -> None:
         use_dictionary=strings,
         store_schema=False,
     )
+
+
+def _bytes(column: pa.ChunkedArray) -> int:
+    """About the size of a column, from its values alone: Arrow's own count depends on their layout."""
+    if pa.types.is_string(column.type) or pa.types.is_binary(column.type):
+        return pc.sum(pc.binary_length(column)).as_py() or 0
+    if pa.types.is_list(column.type):
+        return 4 * (pc.sum(pc.list_value_length(column)).as_py() or 0)
+    return 8 * len(column)
 
 
 def opened(path: str, filesystem: FileSystem) -> pq.ParquetFile:

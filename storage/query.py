@@ -2,15 +2,19 @@
 
 A connection is in memory and sees the data files of one release and nothing else: after the views
 are made, access to any other file, to the network and to extensions is shut off and the settings
-are locked. `select` adds what DuckDB cannot be told to refuse: a statement is parsed to its tree,
-and a tree with anything but reads in it is turned down. That matters: DuckDB calls
-`WITH x AS (INSERT ...) SELECT ...` a SELECT too, and `query('...')` hides a statement in a string.
+are locked. One folder stays open, the one that large sorts spill to; so each connection has one of
+its own, of a name that cannot be guessed, which DuckDB makes when it needs it and removes.
+
+`select` adds what DuckDB cannot be told to refuse: a statement is parsed to its tree, and a tree
+with anything but reads in it is turned down. That matters: DuckDB calls `WITH x AS (INSERT ...)
+SELECT ...` a SELECT too, and `query('...')` hides a statement in a string.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import secrets
 import tempfile
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -82,8 +86,9 @@ the ensemble's, or that of the first teacher by name where no ensemble was store
 
 QUERIES = {"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"}
 TABLE_FUNCTIONS = {"range", "generate_series", "unnest"}
+_GAP = r"(?:\s|--[^\n]*\n|/\*.*?\*/)*"
 EXPLAIN = re.compile(
-    r"(\s|--[^\n]*\n|/\*.*?\*/)*EXPLAIN\b(\s+ANALYZE\b|\s*\(\s*(ANALYZE|FORMAT)\b[^)]*\))*",
+    rf"{_GAP}EXPLAIN\b(?:{_GAP}ANALYZE\b|{_GAP}\(\s*(?:ANALYZE|FORMAT)\b[^)]*\))*",
     re.IGNORECASE | re.DOTALL,
 )
 
@@ -105,7 +110,7 @@ def connect(store: Store, release: int | Literal["live"] | None = None) -> duckd
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
             "allow_community_extensions": "false",
-            "temp_directory": tempfile.gettempdir(),
+            "temp_directory": f"{tempfile.gettempdir()}/winnow-{secrets.token_hex(8)}",
         }
     )
     connection.execute(f"SET VARIABLE class_names = {scan.literal(classes.vocabulary(store))}")
@@ -122,7 +127,6 @@ def connect(store: Store, release: int | Literal["live"] | None = None) -> duckd
         f"SET allowed_paths = {scan.literal([path for paths in files.values() for path in paths])}"
     )
     connection.execute("SET TimeZone = 'UTC'")
-    connection.execute("SET python_enable_replacements = false")  # or a query could read Python variables
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
     return connection

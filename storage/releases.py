@@ -2,8 +2,8 @@
 
 A release is one row of the table `releases`, in its own file named by its number, so the newest is
 found by file names and read from one small file. Publishing writes that row and nothing else;
-rolling back publishes an older release's versions under a new number. Two publishers at once both
-try the same number on the same version of the table: one commits, the other takes the next number.
+rolling back publishes an older release's versions under a new number. Publishers take turns by a
+lease, and one that slept through its turn is fenced by the commit, so no number is given twice.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from typing import Any
 import pyarrow as pa
 
 from storage import parquet
-from storage.errors import Fenced, StoreError
+from storage.errors import StoreError
+from storage.leases import lease
 from storage.store import Store
 from storage.tables import file_schema
 
 PUBLISHED, HELD, ROLLED_BACK = "published", "held", "rolled_back_to_"
 FINGERPRINT = "release"
-TRIES = 100
+WAIT_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -54,15 +55,16 @@ def publish(
     """Appends a release and returns its number.
 
     `tables` maps table names to versions; `checks` have name, value, bound and passed; `status` is
-    "published" or "held" (kept for inspection, never given to readers).
+    "published" or "held" (kept for inspection, never given to readers). Waits a minute for others
+    who publish, then raises Busy.
     """
     if status not in (PUBLISHED, HELD) and not status.startswith(ROLLED_BACK):
         raise StoreError(f"{status!r} is no status of a release; it is {PUBLISHED!r} or {HELD!r}")
-    for _ in range(TRIES):
+    with lease(store, "releases", WAIT_SECONDS, f"publishing {partition}"):
         base = store.version("releases")
         number = max(_files(store), default=0) + 1
         while store.has_shard("releases", partition, FINGERPRINT, number, number + 1):
-            number += 1  # left by a publisher that died, or that is about to be fenced
+            number += 1  # left by a publisher that died before its commit
         row = {
             "id": str(number),
             "release": number,
@@ -72,19 +74,13 @@ def publish(
             "status": status,
             "versions": sorted(tables.items()),
         }
-        schema = file_schema("releases")
-        data = pa.Table.from_pylist([row], schema=schema)
+        data = pa.Table.from_pylist([row], schema=file_schema("releases"))
         store.write_shard("releases", partition, FINGERPRINT, number, number + 1, data)
-        held = store.ref("releases", partition)
-        spans = [(start, stop) for start, stop, _ in store.shards(held)] if held else []
-        try:
-            store.commit(
-                "releases", partition, FINGERPRINT, [*spans, (number, number + 1)], [], {}, base, alone=True
-            )
-        except Fenced:
-            continue
+        before = store.ref("releases", partition)
+        spans = [(start, stop) for start, stop, _ in store.shards(before)] if before else []
+        spans.append((number, number + 1))
+        store.commit("releases", partition, FINGERPRINT, spans, [], {}, base, alone=True)
         return number
-    raise StoreError(f"releases of {store.dataset}: others kept publishing at the same moment; publish again")
 
 
 def published(store: Store) -> Release | None:

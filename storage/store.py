@@ -409,10 +409,15 @@ class Store:
 
     def _listed(self, ref: TableRef) -> pa.Table:
         """The files that a reference stands for. Raises StoreError if they are gone."""
-        delta = self._delta(ref.table, ref.version)
-        if delta is None:
-            raise StoreError(f"{ref.table} of {self.dataset} does not exist; run the stage that writes it")
-        listed = self._of(self._snapshot(ref.table, delta), [ref.partition])
+        snapshot = self._snapshots.get((ref.table, ref.version))
+        if snapshot is None:
+            delta = self._delta(ref.table, ref.version)
+            if delta is None:
+                raise StoreError(
+                    f"{ref.table} of {self.dataset} does not exist; run the stage that writes it"
+                )
+            snapshot = self._snapshot(ref.table, delta)
+        listed = self._of(snapshot, [ref.partition])
         if not listed.num_rows:
             raise StoreError(
                 f"{ref.table} of {self.dataset} holds no partition {ref.partition} at version {ref.version}; "

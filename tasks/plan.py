@@ -113,7 +113,9 @@ def gather(
         elif table in stage.reads:
             missing.append(makers[table])
     windows = {
-        table: {r.partition: r for r in store.refs(table, up_to=partition)} for table in stage.reads_window
+        table: {r.partition: r for r in store.refs(table, up_to=partition)}
+        for table in stage.reads_window
+        if table in made
     }
     missing += [makers[table] for table, refs in windows.items() if partition not in refs]
     if windows and not missing:

@@ -1,16 +1,18 @@
 """CSV: every line a row, and a line that is none a reject.
 
-CSV has no way to say where a broken row ends. The rule here: a row is one line, so a line with an odd
-number of quotes, with too many or too few fields, or that is not UTF-8 is a `broken_line`, and the next
-line starts afresh. With `newlines_in_values` a row may span lines: it ends at the first newline where
-its quotes are even. That is what spreadsheets write, but a single stray quote then swallows rows up to
-the next one; a quote that is still open at the end fails the file. Blank lines are no rows. An empty
-field is a missing one. Cost: one pass; quotes are counted and fields split by Arrow.
+CSV has no way to say where a broken row ends. The rule here: a row is one line, so a line with too many
+or too few fields, with a field that begins with a quote and does not end with one, or that is not UTF-8
+is a `broken_line`, and the next line starts afresh. With `newlines_in_values` a row may span lines: it
+ends at the first newline before which the number of quotes is even. That is what spreadsheets write, but
+a single stray quote then swallows rows up to the next one, and if none comes, the file cannot be read.
+Lines without any character are no rows. An empty field is a missing one. Cost: one pass; lines are
+checked by a regular expression in Polars and taken apart by Arrow.
 """
 
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
@@ -21,10 +23,10 @@ from pydantic import Field, model_validator
 
 from tasks.ingest import BadSource
 from tasks.ingest.files import File, reading
-from tasks.ingest.lines import COMPRESSIONS, read_lines, without_blanks
-from tasks.ingest.mapping import DEFECT, DETAIL, LINE, ColumnSource
+from tasks.ingest.lines import COMPRESSIONS, join_quoted, read_lines, without_blanks
+from tasks.ingest.mapping import DEFECT, DETAIL, LINE, OWN, SOURCE, ColumnSource
 
-_SCHEMA = {LINE: pl.String, DEFECT: pl.String, DETAIL: pl.String}
+_ROW = OWN + "row"
 
 
 class Csv(ColumnSource):
@@ -37,7 +39,7 @@ class Csv(ColumnSource):
         form + packed for form in (".csv", ".tsv") for packed in COMPRESSIONS
     )
 
-    delimiter: str = Field(default=",", min_length=1, max_length=1, description="what separates fields")
+    delimiter: str = Field(default=",", pattern=r"^[\t ,;:|~^]$", description="what separates fields")
     newlines_in_values: bool = Field(default=False, description="whether quoted fields may hold newlines")
 
     @model_validator(mode="after")
@@ -53,14 +55,17 @@ class Csv(ColumnSource):
 
     def _file(self, file: File) -> Iterator[pl.DataFrame]:
         names: list[str] | None = None
-        for lines in map(without_blanks, self._records(file)):
+        records = read_lines(file.path, self.batch_rows)
+        if self.newlines_in_values:
+            records = join_quoted(records)
+        for lines in map(without_blanks, records):
             if not lines.height:
                 continue
             if names is None:
                 names = self._header(lines["line"][0], file.name)
                 lines = lines.slice(1)
             if lines.height:
-                yield self._fields(lines, names).with_columns(source=pl.lit(file.name))
+                yield self._fields(lines, names).with_columns(pl.lit(file.name).alias(SOURCE))
         if names is None:
             raise BadSource(f"{file.name}: is empty; a CSV file has at least a header line")
 
@@ -72,50 +77,26 @@ class Csv(ColumnSource):
         self.check_columns(names, name)
         return names
 
-    def _records(self, file: File) -> Iterator[pl.DataFrame]:
-        """The file's rows as text, each on its own line unless `newlines_in_values`."""
-        if not self.newlines_in_values:
-            yield from read_lines(file.path, self.batch_rows)
-            return
-        rest = pl.DataFrame(schema={"line": pl.String, "is_text": pl.Boolean})
-        for lines in read_lines(file.path, self.batch_rows):
-            lines = pl.concat([rest, lines])
-            # A row ends at every newline that is outside quotes.
-            ends = lines["line"].str.count_matches('"', literal=True).cum_sum() % 2 == 0
-            row = ends.cum_sum().shift(1, fill_value=0).alias("row")
-            finished = row < ends.sum()
-            rest = lines.filter(~finished)
-            rows = (
-                lines.filter(finished)
-                .group_by(row.filter(finished), maintain_order=True)
-                .agg(pl.col("line").str.join("\n"), pl.col("is_text").all())
-            )
-            if rows.height:
-                yield rows.select("line", "is_text")
-        if rest.height:
-            start = rest["line"][0][:40]
-            raise BadSource(
-                f"{file.name}: a quote is never closed, in the row that begins {start!r}; close it"
-            )
-
     def _fields(self, lines: pl.DataFrame, names: list[str]) -> pl.DataFrame:
         """Rows as text to the mapped columns as text, broken rows in place."""
-        even = lines["line"].str.count_matches('"', literal=True) % 2 == 0
-        lines = lines.with_row_index("row").with_columns(
+        separator = re.escape(self.delimiter)
+        field = rf'(?:"(?:[^"]|"")*"|[^"{separator}\r\n][^{separator}\r\n]*)?'
+        is_closed = pl.col("line").str.contains(rf"^{field}(?:{separator}{field})*\r?$")
+        lines = lines.with_row_index(_ROW).with_columns(
             detail=pl.when(~pl.col("is_text"))
             .then(pl.lit("is not UTF-8"))
-            .when(~even)
-            .then(pl.lit("has an odd number of quotes"))
+            .when(~is_closed)
+            .then(pl.lit("has a quote that is not closed at the end of its field"))
         )
         whole = lines.filter(pl.col("detail").is_null())
         parsed, ragged = self._parse(whole["line"], names)
-        good = whole.select("row").filter(~pl.int_range(whole.height).is_in(list(ragged)))
-        bad = lines.join(good, on="row", how="anti").select(
-            "row",
+        good = whole.select(_ROW).filter(~pl.int_range(whole.height).is_in(list(ragged)))
+        bad = lines.join(good, on=_ROW, how="anti").select(
+            _ROW,
             pl.coalesce(
                 "detail",
-                pl.col("row").replace_strict(
-                    {whole["row"][at]: found for at, found in ragged.items()},
+                pl.col(_ROW).replace_strict(
+                    {whole[_ROW][at]: found for at, found in ragged.items()},
                     default=None,
                     return_dtype=pl.String,
                 ),
@@ -123,7 +104,7 @@ class Csv(ColumnSource):
             pl.col("line").alias(LINE),
             pl.lit("broken_line").alias(DEFECT),
         )
-        return pl.concat([good.hstack(parsed), bad], how="diagonal").sort("row").drop("row")
+        return pl.concat([good.hstack(parsed), bad], how="diagonal").sort(_ROW).drop(_ROW)
 
     def _parse(self, lines: pl.Series, names: list[str]) -> tuple[pl.DataFrame, dict[int, str]]:
         """The mapped columns of the rows with the right number of fields, and what is wrong with others."""
@@ -140,7 +121,7 @@ class Csv(ColumnSource):
             pyarrow.csv.ReadOptions(use_threads=False, column_names=names, block_size=2**31 - 1),
             pyarrow.csv.ParseOptions(
                 delimiter=self.delimiter,
-                newlines_in_values=self.newlines_in_values,
+                newlines_in_values=True,
                 invalid_row_handler=reject,
             ),
             pyarrow.csv.ConvertOptions(

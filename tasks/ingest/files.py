@@ -120,6 +120,10 @@ class FileSource(Source):
         return [name for name, given in rules.items() if given]
 
     @property
+    def _rule(self) -> str:
+        return self._rules()[0]
+
+    @property
     def batch_rows(self) -> int:
         """Rows read at a time: few enough that a batch of decoded images stays near 64 MiB."""
         if self.shape is None:
@@ -131,7 +135,7 @@ class FileSource(Source):
     def _frames(self, files: list[File]) -> Iterator[pl.DataFrame]:
         """The files' rows as found, bad ones too, in a fixed order, at most `batch_rows` at a time.
 
-        Every frame has a column `source`. Raises BadSource.
+        Raises BadSource.
         """
 
     @abstractmethod
@@ -143,11 +147,11 @@ class FileSource(Source):
         return sum(frame.height for frame in self._frames(files))
 
     def _names(self, frame: pl.DataFrame) -> pl.Series:
-        """The partition each row names; only for sources that have `partition_column`."""
-        raise NotImplementedError(f"{self.kind} has no partition_column")
+        """The partition that each row names; without columns, none does."""
+        return pl.repeat(UNKNOWN, frame.height, eager=True)
 
     def partitions(self) -> list[str]:
-        rule = self._rules()[0]
+        rule = self._rule
         if rule == "{partition} in path":
             return self._partitions_in_path()
         files = self._files(None)
@@ -175,14 +179,14 @@ class FileSource(Source):
             )
             position += found.height
             yield to_raw(rows)
-        if not position and self._rules()[0] == "partition_column":
+        if not position and self._rule == "partition_column":
             raise BadSource(
                 f"{self.path}: no row belongs to partition {partition}; see the partitions it has"
             )
 
     def _rows(self, files: list[File], partition: str) -> Iterator[pl.DataFrame]:
         """The rows of `files` that belong to the partition, as found."""
-        rule = self._rules()[0]
+        rule = self._rule
         first, last, row = 0, 2**63, 0
         if rule == "days":
             dates = self._dates()
@@ -205,36 +209,35 @@ class FileSource(Source):
         return [(self.start + timedelta(days=day)).isoformat() for day in range(self.days)]
 
     def _partitions_in_path(self) -> list[str]:
-        parts = self._absolute().parts
+        root, rest = self._split()
+        parts = Path(rest).parts
         at = next(i for i, part in enumerate(parts) if "{partition}" in part)
         before, after = parts[at].split("{partition}")
-        pattern = Path(*parts[:at]) / f"{glob.escape(before)}*{glob.escape(after)}"
-        found = {Path(match).name for match in glob.glob(str(pattern), recursive=True)}
+        pattern = "/".join([glob.escape(str(root)), *parts[:at], f"{before}*{after}"])
+        found = {Path(match).name for match in glob.glob(pattern, recursive=True)}
         names = {name[len(before) : len(name) - len(after)] for name in found}
-        names = {name for name in names if re.match(PARTITION_NAME, name) and self._matches(name)}
+        names = {name for name in names if re.fullmatch(PARTITION_NAME, name) and self._matches(name)}
         if not names:
             raise BadSource(f"{self.path}: nothing has arrived there; check path and the name of its files")
         return sorted(names)
 
-    def _absolute(self) -> Path:
+    def _split(self) -> tuple[Path, str]:
+        """The folder that file names are relative to, which is what of `path` exists; and the rest, a glob.
+
+        A folder that exists is taken literally, so that one named `[old] data` is no pattern.
+        """
         path = Path(self.path)
         if not path.is_absolute():
             raise BadSource(f"{self.path}: is relative; load the curation from its file, or make it absolute")
-        return path
-
-    def _root(self) -> Path:
-        """The folder that file names are relative to: the fixed beginning of `path`."""
-        path = self._absolute()
-        if not _WILDCARD.search(str(path)):
-            return path if path.is_dir() else path.parent
-        parts = path.parts
-        return Path(*parts[: next(i for i, part in enumerate(parts) if _WILDCARD.search(part))])
+        root = next(folder for folder in (path, *path.parents) if folder.is_dir())
+        return root, path.relative_to(root).as_posix()
 
     def _matches(self, partition: str | None) -> list[Path]:
         """Every file that `path` leads to; a folder stands for the files of this form below it."""
-        pattern = str(self._absolute()).replace("{partition}", "*" if partition is None else partition)
-        matches = [Path(match) for match in glob.glob(pattern, recursive=True)]
-        return [file for match in matches for file in ([match] if match.is_file() else self._expand(match))]
+        root, rest = self._split()
+        pattern = rest.replace("{partition}", "*" if partition is None else partition)
+        found = [Path(match) for match in glob.glob(f"{glob.escape(str(root))}/{pattern}", recursive=True)]
+        return [file for match in found for file in ([match] if match.is_file() else self._expand(match))]
 
     def _expand(self, folder: Path) -> list[Path]:
         """The folder's files of this form; names that begin with `.` or `_` are unfinished or notes."""
@@ -248,17 +251,17 @@ class FileSource(Source):
 
     def _files(self, partition: str | None) -> list[File]:
         """The partition's files in name order. Raises BadSource if there is no such partition."""
-        rule = self._rules()[0]
+        rule = self._rule
         known = self._dates() if rule == "days" else [self.partition] if rule == "partition" else []
         if partition is not None and known and partition not in known:
             raise BadSource(
                 f"{self.path}: there is no partition {partition}; it has {known[0]} to {known[-1]}"
             )
-        if partition is not None and not re.match(PARTITION_NAME, partition):
+        if partition is not None and not re.fullmatch(PARTITION_NAME, partition):
             raise BadSource(
                 f"{self.path}: {partition!r} is no name of a partition; use letters, digits and ._-"
             )
-        root = self._root()
+        root, _ = self._split()
         found = {path.relative_to(root).as_posix(): path for path in self._matches(partition)}
         if not found:
             what = f"no partition {partition}" if rule == "{partition} in path" else f"no {self.form} file"

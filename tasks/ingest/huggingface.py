@@ -18,9 +18,9 @@ import pyarrow as pa
 
 from tasks.ingest import BadSource
 from tasks.ingest.files import File, reading
-from tasks.ingest.mapping import DEFECT, DETAIL, ColumnSource
+from tasks.ingest.mapping import DEFECT, DETAIL, OWN, SOURCE, ColumnSource
 
-_SPLIT = "__split"
+_SPLIT = OWN + "split"
 
 
 class HuggingFace(ColumnSource):
@@ -61,11 +61,11 @@ class HuggingFace(ColumnSource):
             is_split = (folder.path.parent / "dataset_dict.json").is_file()
             for shard in self._json(folder, "state.json").get("_data_files", []):
                 file = Path(str(shard["filename"])).name
-                name = f"{folder.name}/{file}"
+                name = (Path(folder.name) / file).as_posix()
                 for batch in self._batches(folder.path / file, name):
                     yield _named(pl.DataFrame(batch), classes).with_columns(
                         pl.lit(folder.path.name if is_split else None, pl.String).alias(_SPLIT),
-                        source=pl.lit(name),
+                        pl.lit(name).alias(SOURCE),
                     )
 
     def _batches(self, path: Path, name: str) -> Iterator[pa.RecordBatch]:

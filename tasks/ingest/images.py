@@ -9,11 +9,14 @@ Pillow decodes one picture at a time; everything around that is arrays.
 from __future__ import annotations
 
 import io
-import warnings
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+
+if TYPE_CHECKING:
+    from PIL import Image as pillow
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
 SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF", b"II*\x00", b"MM\x00*")
@@ -57,20 +60,31 @@ def _open(data: bytes, shape: tuple[int, int, int]) -> tuple[np.ndarray, str, st
     height, width, channels = shape
     blank = np.zeros(shape, np.uint8)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-                flat = picture.convert("L" if channels == 1 else "RGB")
+        with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+            if picture.width * picture.height > (Image.MAX_IMAGE_PIXELS or float("inf")):
+                return blank, "too_large", f"{picture.width} x {picture.height} pixels are too many"
+            flat = _to_bytes(picture).convert("L" if channels == 1 else "RGB")
         if flat.size != (width, height):
             flat = flat.resize((width, height), Image.Resampling.BILINEAR)
         return np.asarray(flat, np.uint8).reshape(shape), "", ""
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
         return blank, "too_large", str(error).splitlines()[0]
     except UnidentifiedImageError:
         return blank, "undecodable", f"{len(data)} bytes are neither a picture nor {blank.size} raw pixels"
     # Decoders raise these and more of their kinds on damaged files; a bad row must not stop the shard.
     except (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, OverflowError) as error:
         return blank, "undecodable", (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _to_bytes(picture: pillow.Image) -> pillow.Image:
+    """16-bit grey to 8 bits; Pillow's own conversion would cut values off at 255."""
+    from PIL import Image
+
+    if picture.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+    if picture.mode in ("I", "F"):
+        raise ValueError(f"pixels of mode {picture.mode} have no fixed range; store 8 or 16 bits a pixel")
+    return picture
 
 
 def encode_png(images: np.ndarray) -> pa.BinaryArray:

@@ -18,7 +18,7 @@ import polars as pl
 from tasks.ingest import BadSource
 from tasks.ingest.files import File, reading
 from tasks.ingest.lines import COMPRESSIONS, read_lines, without_blanks
-from tasks.ingest.mapping import DEFECT, DETAIL, LINE, ColumnSource
+from tasks.ingest.mapping import DEFECT, DETAIL, LINE, SOURCE, ColumnSource
 
 
 class Jsonl(ColumnSource):
@@ -41,7 +41,7 @@ class Jsonl(ColumnSource):
                     for lines in read_lines(file.path, self.batch_rows):
                         connection.register("lines", without_blanks(lines).to_arrow())
                         rows = pl.DataFrame(connection.sql(query).to_arrow_table())
-                        yield rows.with_columns(source=pl.lit(file.name))
+                        yield rows.with_columns(pl.lit(file.name).alias(SOURCE))
 
     def _query(self) -> str:
         """SQL from `lines` (line, is_text) to the mapped columns as text, and the defects found."""
@@ -53,11 +53,13 @@ class Jsonl(ColumnSource):
             f"json_extract_string(json_extract(json, {_pointer(column)}), '$[*]') END AS {_name(column)}"
             for column in lists
         ]
-        nested = [f"json_type(json, {_pointer(column)}) IN ('OBJECT', 'ARRAY')" for column in scalars]
-        nested += [f"json_type(json, {_pointer(name)}) NOT IN ('ARRAY', 'NULL')" for name in lists]
+        kinds = [f"json_type(json, {_pointer(column)})" for column in scalars + lists]
+        nested = [f"{kind} IN ('OBJECT', 'ARRAY')" for kind in kinds[: len(scalars)]]
+        nested += [f"{kind} NOT IN ('ARRAY', 'NULL')" for kind in kinds[len(scalars) :]]
+        wrong = ["is no single value"] * len(scalars) + ["is no list"] * len(lists)
         untyped = " ".join(
-            f"WHEN {where} THEN {_text(f'{column} is ' + ('no list' if column in lists else 'no single value'))}"
-            for where, column in zip(nested, scalars + lists, strict=True)
+            f"WHEN {where} THEN {_text(f'{column} {what}')}"
+            for where, column, what in zip(nested, scalars + lists, wrong, strict=True)
         )
         return f"""
             WITH valid AS (SELECT line, is_text, is_text AND json_valid(line) AS is_json FROM lines),
@@ -71,10 +73,10 @@ class Jsonl(ColumnSource):
                 FROM parsed
             )
             SELECT {", ".join([*cells, ""])}
-                CASE WHEN broken IS NOT NULL THEN line END AS {LINE},
+                CASE WHEN broken IS NOT NULL THEN line END AS {_name(LINE)},
                 CASE WHEN broken IS NOT NULL THEN 'broken_line' WHEN untyped IS NOT NULL THEN 'wrong_type' END
-                    AS {DEFECT},
-                coalesce(broken, untyped) AS {DETAIL}
+                    AS {_name(DEFECT)},
+                coalesce(broken, untyped) AS {_name(DETAIL)}
             FROM told"""
 
 

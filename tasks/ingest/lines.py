@@ -35,8 +35,27 @@ def read_lines(path: Path, rows: int) -> Iterator[pl.DataFrame]:
 
 
 def without_blanks(lines: pl.DataFrame) -> pl.DataFrame:
-    """Drop the lines that hold nothing but white space."""
-    return lines.filter(pl.col("line").str.strip_chars() != "")
+    """Drop the lines that hold nothing but their end."""
+    return lines.filter(pl.col("line").str.strip_chars_end("\r") != "")
+
+
+def join_quoted(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """Lines to records that end where the number of quotes is even; ValueError if the last does not end."""
+    rest = pl.DataFrame(schema={"line": pl.String, "is_text": pl.Boolean})
+    for lines in frames:
+        lines = pl.concat([rest, lines])
+        ends = lines["line"].str.count_matches('"', literal=True).cum_sum() % 2 == 0
+        record = ends.cum_sum().shift(1, fill_value=0).alias("record")
+        is_whole = record < ends.sum()
+        rest = lines.filter(~is_whole)
+        yield (
+            lines.filter(is_whole)
+            .group_by(record.filter(is_whole), maintain_order=True)
+            .agg(pl.col("line").str.join("\n"), pl.col("is_text").all())
+            .drop("record")
+        )
+    if rest.height:
+        raise ValueError(f"a quote is never closed, in the row that begins {rest['line'][0][:40]!r}")
 
 
 def _frames(lines: pa.Array, rows: int) -> Iterator[pl.DataFrame]:

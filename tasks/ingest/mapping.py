@@ -28,8 +28,11 @@ from tasks.ingest import BadSource, Payload
 from tasks.ingest.files import PARTITION_NAME, UNKNOWN, FileSource
 from tasks.ingest.images import SIGNATURES
 
-DEFECT, DETAIL, LINE = "__defect", "__detail", "__line"
-"""Columns in which a text format reports the rows it could not take apart: code, detail, the raw line."""
+OWN = "winnow:"
+"""Begins the names of columns that are not the user's, so that theirs may be called anything else."""
+
+SOURCE, DEFECT, DETAIL, LINE = (OWN + name for name in ("source", "defect", "detail", "line"))
+"""What a format adds to a row: its file; and to one it could not take apart: code, detail, the raw line."""
 
 
 class ColumnSource(FileSource):
@@ -68,6 +71,11 @@ class ColumnSource(FileSource):
         if isinstance(self.features, str) != (self.feature_length is not None):
             raise ValueError(
                 "feature_length is for features that are one column of lists, and is needed then"
+            )
+        taken = next((column for column in self.columns if column.startswith(OWN)), None)
+        if taken:
+            raise ValueError(
+                f"column {taken} cannot be mapped: names that begin with {OWN} are kept; rename it"
             )
         return self
 
@@ -118,27 +126,25 @@ class ColumnSource(FileSource):
         line = pl.col(LINE) if LINE in frame.columns else blank
         texts = {
             role: _as_text(frame.schema[column], column) if column else blank
-            for role, column in (("id", self.id), ("label", self.label), ("truth", self.truth))
+            for role in ("id", "label", "truth", "split", "text")
+            for column in (getattr(self, role),)
         }
-        split = _as_text(frame.schema[self.split], self.split) if self.split else blank
-        text = _as_text(frame.schema[self.text], self.text) if self.text else blank
-        read = frame.with_columns(
-            split=split.fill_null("train"),
-            text=pl.coalesce(line, text),
-            __image=_as_bytes(frame.schema[self.image], self.image)
-            if self.image
-            else pl.lit(None, pl.Binary),
-            __features=self._vector(frame.schema),
-            __untyped=self._unreadable(frame.schema),
-            __partition=self._names(frame) if self.partition_column else pl.lit("", pl.String),
-            **{f"__{role}": cell for role, cell in texts.items()},
-        )
+        image = _as_bytes(frame.schema[self.image], self.image) if self.image else pl.lit(None, pl.Binary)
+        cells = texts | {
+            "source": pl.col(SOURCE),
+            "split": texts["split"].fill_null("train"),
+            "text": pl.coalesce(line, texts["text"]),
+            "image": image,
+            "features": self._vector(frame.schema),
+        }
+        helpers = {
+            "untyped": self._unreadable(frame.schema),
+            "partition": self._names(frame) if self.partition_column else pl.lit("", pl.String),
+        }
+        read = frame.with_columns(**{OWN + role: cell for role, cell in (cells | helpers).items()})
         found = pl.coalesce(*self._defects(frame.schema, reported=DEFECT in frame.columns))
         return read.select(
-            "source",
-            "split",
-            "text",
-            *(pl.col(f"__{role}").alias(role) for role in ("id", "label", "truth", "image", "features")),
+            *(pl.col(OWN + role).alias(role) for role in cells),
             found.struct.field("defect"),
             found.struct.field("detail"),
         )
@@ -149,13 +155,13 @@ class ColumnSource(FileSource):
         if reported:
             rules.append(_mark(pl.col(DEFECT).is_not_null(), pl.col(DEFECT), pl.col(DETAIL)))
         if self.partition_column:
-            lost = pl.col("__partition") == UNKNOWN
+            lost = pl.col(OWN + "partition") == UNKNOWN
             rules.append(_mark(lost, "missing_partition", f"{self.partition_column} names no partition"))
         if self.id:
-            lost = pl.col("__id").fill_null("") == ""
+            lost = pl.col(OWN + "id").fill_null("") == ""
             rules.append(_mark(lost, "missing_id", f"{self.id} is empty"))
         if self.text:
-            rules.append(_mark(pl.col("text").is_null(), "missing_payload", f"{self.text} is empty"))
+            rules.append(_mark(pl.col(OWN + "text").is_null(), "missing_payload", f"{self.text} is empty"))
         if self.image:
             rules += self._image_defects(schema)
         if self.features:
@@ -167,7 +173,7 @@ class ColumnSource(FileSource):
         assert self.image_shape is not None
         height, width, channels = self.image_shape
         size = height * width * channels
-        data, found = pl.col("__image"), pl.col(self.image)
+        data, found = pl.col(OWN + "image"), pl.col(self.image)
         if isinstance(schema[self.image], pl.Struct):
             found = found.struct.field("bytes")
         is_picture = pl.any_horizontal(data.bin.starts_with(start) for start in SIGNATURES)
@@ -179,14 +185,14 @@ class ColumnSource(FileSource):
         ]
 
     def _feature_defects(self) -> list[pl.Expr]:
-        vector, column = pl.col("__features"), ", ".join(self.feature_columns[:3])
+        vector, column = pl.col(OWN + "features"), ", ".join(self.feature_columns[:3])
         gone = pl.col(self.features).is_null() if isinstance(self.features, str) else pl.lit(False)
         length = self.feature_length or len(self.feature_columns)
         detail = pl.format(f"{column} has {{}} numbers, not {length}", vector.list.len())
         finite = vector.list.eval(pl.element().is_finite().fill_null(False)).list.all()
         return [
             _mark(gone, "missing_payload", f"{column} is empty"),
-            _mark(pl.col("__untyped"), "wrong_type", "a feature is not a number"),
+            _mark(pl.col(OWN + "untyped"), "wrong_type", "a feature is not a number"),
             _mark(vector.list.len() != length, "wrong_length", detail),
             _mark(~finite, "nan_features", "a feature is empty, NaN or infinite"),
         ]
@@ -215,7 +221,7 @@ class ColumnSource(FileSource):
 
     def _check_types(self, frame: pl.DataFrame) -> None:
         """Raise BadSource for a column whose type could hold nothing of the kind it is mapped to."""
-        name = frame["source"][0] if frame.height else self.path
+        name = frame[SOURCE][0] if frame.height else self.path
         for column in self.text_columns:
             if frame.schema[column].is_nested() or frame.schema[column] == pl.Binary:
                 raise BadSource(
@@ -264,7 +270,7 @@ def _holds_bytes(dtype: pl.DataType) -> bool:
 
 
 def _as_bytes(dtype: pl.DataType, column: str) -> pl.Expr:
-    """Binary as it is; text as base64, null where it is none; of {bytes, path}, as `datasets` has it, bytes."""
+    """Binary as it is; text as base64, null where it is none; of {bytes, path}, as `datasets` has, bytes."""
     if isinstance(dtype, pl.Struct):
         return pl.col(column).struct.field("bytes")
     return pl.col(column).str.decode("base64", strict=False) if dtype == pl.String else pl.col(column)

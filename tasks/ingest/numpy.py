@@ -22,7 +22,7 @@ import pyarrow as pa
 from tasks.data import array_to_lists
 from tasks.ingest import BadSource
 from tasks.ingest.files import File, reading
-from tasks.ingest.mapping import ColumnSource
+from tasks.ingest.mapping import SOURCE, ColumnSource
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Numpy(ColumnSource):
                 for start in range(0, n, self.batch_rows):
                     rows = min(self.batch_rows, n - start)
                     columns = [self._column(name, key, array.take(rows)) for key, array in arrays.items()]
-                    yield pl.DataFrame(columns).with_columns(source=pl.lit(name))
+                    yield pl.DataFrame(columns).with_columns(pl.lit(name).alias(SOURCE))
 
     def _count(self, files: list[File]) -> int:
         total = 0
@@ -86,7 +86,9 @@ class Numpy(ColumnSource):
         sets: dict[str, list[File]] = {}
         for file in files:
             is_archive = file.path.suffix.lower() == ".npz"
-            sets.setdefault(file.name if is_archive else str(Path(file.name).parent), []).append(file)
+            folder = Path(file.name).parent.as_posix()
+            name = file.name if is_archive else file.path.parent.name if folder == "." else folder
+            sets.setdefault(name, []).append(file)
         return sets
 
     def _open(self, name: str, members: list[File], stack: ExitStack) -> dict[str, StoredArray]:

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from pydantic import Field, model_validator
 
 from tasks.ingest.files import File, reading
-from tasks.ingest.mapping import ColumnSource
+from tasks.ingest.mapping import SOURCE, ColumnSource
 from tasks.ingest.planted_noise import PlantedNoise
 from tasks.seeds import seed_of
 
@@ -51,7 +51,7 @@ class Parquet(ColumnSource):
             with reading(file.name, self.form), pq.ParquetFile(file.path) as parquet:
                 self.check_columns(parquet.schema_arrow.names, file.name)
                 for batch in parquet.iter_batches(self.batch_rows, columns=self.columns, use_threads=False):
-                    yield pl.DataFrame(batch).with_columns(source=pl.lit(file.name))
+                    yield pl.DataFrame(batch).with_columns(pl.lit(file.name).alias(SOURCE))
 
     def _count(self, files: list[File]) -> int:
         return sum(self._count_file(file) for file in files)

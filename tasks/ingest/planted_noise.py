@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tasks.ingest import BadSource
@@ -40,6 +41,8 @@ class PlantedNoise(BaseModel):
         unknown = sorted((set(self.to) | set(self.to.values())) - set(self.classes))
         if unknown:
             raise ValueError(f"planted_noise.to names {unknown[0]}, which is not in planted_noise.classes")
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError("planted_noise.classes names a class twice; give each once")
         if self.to and self.flips == "uniform":
             raise ValueError("planted_noise.to is for flips: asymmetric")
         return self
@@ -47,14 +50,12 @@ class PlantedNoise(BaseModel):
     def plant(self, batch: pa.RecordBatch, seed: int) -> pa.RecordBatch:
         """A batch of RAW with labels flipped and the clean ones in `truth`. Raises BadSource."""
         clean = batch["label"]
-        known = pa.array(self.classes).dictionary_encode().dictionary
-        codes = clean.dictionary_encode().indices
-        names = clean.dictionary_encode().dictionary
-        class_of = pa.compute.index_in(names, known)
-        if class_of.null_count:
-            stranger = names.filter(pa.compute.is_null(class_of))[0]
-            raise BadSource(f"planted_noise: label {stranger} is not in planted_noise.classes; add it")
-        labels = class_of.take(codes).fill_null(-1).to_numpy(zero_copy_only=False)
+        known = pa.array(self.classes, pa.string())
+        index = pc.index_in(clean, known)
+        strangers = clean.filter(pc.is_null(index)).drop_null()
+        if len(strangers):
+            raise BadSource(f"planted_noise: label {strangers[0]} is not in planted_noise.classes; add it")
+        labels = index.fill_null(-1).to_numpy(zero_copy_only=False)
         keys = batch["position"].to_numpy().astype(np.uint64)
         flipped = self._flip(labels, keys, seed)
         noisy = known.take(pa.array(flipped, pa.int32(), mask=flipped < 0))

@@ -20,9 +20,11 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from tasks.ingest import Filter
 
 _COLUMNS = (
-    "source VARCHAR, position BIGINT, id VARCHAR, split VARCHAR, label VARCHAR, truth VARCHAR, image BLOB, "
-    "text VARCHAR, features FLOAT[], detail VARCHAR, content_hash VARCHAR, seen BOOLEAN"
+    "source VARCHAR, position BIGINT, id VARCHAR, split VARCHAR, label VARCHAR, image BLOB, "
+    "text VARCHAR, features FLOAT[], content_hash VARCHAR, seen BOOLEAN"
 )
+"""What a condition may read: not `truth`, which is for measuring only."""
+
 _FORBIDDEN = {
     "SUBQUERY": "a subquery",
     "WINDOW": "a window function",
@@ -115,7 +117,7 @@ def _check_tree(connection: duckdb.DuckDBPyConnection, expression: str, place: s
         if node["class"] in _FORBIDDEN:
             raise ValueError(f"{place} has {_FORBIDDEN[node['class']]}; use the row's columns only")
         # `current_date` and its kind are written, and parsed, like columns.
-        names.update([node.get("function_name", ""), *node.get("column_names", [])])
+        names.update(name.lower() for name in (node.get("function_name", ""), *node.get("column_names", [])))
     clock = next(iter(sorted(names & _CLOCKS)), None)
     if clock:
         raise ValueError(f"{place} calls {clock}, which changes from night to night; leave it out")

@@ -8,7 +8,6 @@ from tasks.data import Examples, State
 from tasks.stages.base import Job, load_state
 from tasks.teach import Teacher
 
-
 NLL_GRID = "nll_grid"
 """Beside a model's own arrays, what its fold says of the temperature; see `tasks.teach.temperature`."""
 

@@ -14,6 +14,7 @@ from functools import cached_property
 from math import ceil
 from typing import Any, ClassVar
 
+import numpy as np
 import pyarrow as pa
 
 from storage.store import Store, TableRef
@@ -121,3 +122,10 @@ def spans(n: int, length: int) -> list[tuple[int, int]]:
     """0..n in runs of `length`, or longer where that would make more than MAX_SHARDS."""
     step = max(length, ceil(n / MAX_SHARDS), 1)
     return [(start, min(start + step, n)) for start in range(0, n, step)] or [(0, 0)]
+
+
+def by_row(opinions: list[pa.Table]) -> pa.Table:
+    """Several tables about the same rows as one, a row's opinions side by side: an order that does not
+    depend on how the rows were dealt into shards."""
+    m, n = len(opinions), opinions[0].num_rows
+    return pa.concat_tables(opinions).take(np.arange(m * n).reshape(m, n).T.ravel())

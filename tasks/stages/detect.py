@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from tasks.config import Curation
 from tasks.data import State
-from tasks.stages.base import Job, Stage
+from tasks.stages.base import Job, Stage, by_row
 from tasks.stages.reading import opinion, opinions
 
 
@@ -39,7 +39,7 @@ class DetectStage(Stage):
             detector.apply(shard, job.state(part_name(number))).to_arrow(detector.kind)
             for number, detector in enumerate(job.curation.detect)
         ]
-        return {"issues": pa.concat_tables(found)}
+        return {"issues": by_row(found)}
 
 
 def part_name(number: int) -> str:

@@ -12,7 +12,7 @@ from tasks.data import Examples, SoftLabels, State
 from tasks.errors import StageFailed
 from tasks.seeds import folds_of, seed_of
 from tasks.stages.asking import NLL_GRID, ask, ensemble
-from tasks.stages.base import Job, Stage
+from tasks.stages.base import Job, Stage, by_row
 from tasks.stages.reading import examples
 
 
@@ -72,7 +72,7 @@ class TeachStage(Stage):
         ]
         together = SoftLabels.from_pred_probs(rows.ids, rows.labels, ensemble(log_probs), teach.top_k)
         tables.append(together.to_arrow(teach.ensemble, folds if all(cross_fitted) else outside))
-        return {"soft_labels": pa.concat_tables(tables)}
+        return {"soft_labels": by_row(tables)}
 
 
 def settings(curation: Curation) -> Teach:

@@ -1,8 +1,9 @@
 """A small residual network learned from scratch on the images themselves.
 
 He et al., "Identity mappings in deep residual networks", ECCV 2016; see `resnet` and `training`. Reads
-pixels where `linear` reads an encoder, so that the two err on different rows. A tenth of the training rows, chosen by content, never trains but chooses the checkpoint to keep;
-the fold to be judged is not looked at. Assumes images of about 8x8x1 to 64x64x3.
+pixels where `linear` reads an encoder, so that the two err on different rows. A tenth of the
+training rows, chosen by content, never trains but chooses the checkpoint to keep; the fold to
+be judged is not looked at. Assumes images of about 8x8x1 to 64x64x3.
 
 Cost: `steps * batch_size` images, at about 4,000 28x28x1 images a second and thread by default. Passes
 are counted for small data and steps for large, so a window that grows night by night costs at
@@ -58,7 +59,7 @@ class Convnet(Teacher):
     def fit(self, train: Examples, n_classes: int, seed: int, device: str) -> State:
         """Weights of the kept checkpoint, float32, by their names in `resnet.ResNet`. See Teacher.fit.
 
-        Info: shape, width, steps, rows held out, their accuracy by checkpoint, the one kept. `device`: cpu or cuda.
+        Info: shape, width, steps, rows held out, their accuracy by checkpoint, the one kept.
         """
         from tasks.teach.training import Recipe
         from tasks.teach.training import train as learn

@@ -39,9 +39,9 @@ class Linear(Teacher):
 
         State: coef float64 (p, e), intercept float64 (p,), classes int64 (p,), mean and scale float32 (e,).
         """
-        embedding = embedding_of(train, self.kind)
         if not len(train):
             raise BadTraining("teach.teachers: linear has no labelled rows to learn from; ingest some first")
+        embedding = embedding_of(train, self.kind)
         mean = embedding.mean(axis=0, dtype=np.float64)
         deviation = embedding.std(axis=0, dtype=np.float64)
         scale = np.where(deviation > 0, deviation, 1.0)
@@ -59,7 +59,8 @@ class Linear(Teacher):
 
         with one_thread():
             model = LogisticRegression(C=self.c, max_iter=self.max_iter).fit(x, labels)
-        coef, intercept = model.coef_.astype(np.float64), model.intercept_.astype(np.float64)
+        # safetensors stores memory as it lies: the solver's column-major weights would come back shuffled.
+        coef, intercept = model.coef_.astype(np.float64, order="C"), model.intercept_.astype(np.float64)
         if len(coef) == 1:  # two classes: scikit-learn keeps the second one's logit only
             coef, intercept = np.vstack([0 * coef, coef]), np.concatenate([[0.0], intercept])
         return coef, intercept, int(model.n_iter_.max())

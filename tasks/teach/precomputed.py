@@ -103,7 +103,7 @@ class Precomputed(Teacher):
         n = len(ids)
         lengths = pc.list_value_length(column).fill_null(0).to_numpy()
         self._refuse(ids, lengths == 0, f"have no probabilities in {name}")
-        self._refuse(ids, lengths != n_classes, f"do not have {n_classes} numbers in {name}, one a class,")
+        self._refuse(ids, lengths != n_classes, f"do not have {n_classes} numbers in {name}, one a class")
         flat = pc.list_flatten(column).cast(pa.float64()).fill_null(np.nan).to_numpy()
         probs = flat.reshape(n, n_classes)
         inside = ((probs >= 0) & (probs <= 1)).all(axis=1)  # NaN is neither

@@ -49,11 +49,18 @@ def filled(folder: Path) -> tuple[Path, Store]:
     return path, store
 
 
-def put(store: Store, table: str, partition: str, data: pa.Table, fingerprint: str = "f0") -> None:
+def put(
+    store: Store,
+    table: str,
+    partition: str,
+    data: pa.Table,
+    fingerprint: str = "f0",
+    parts: dict[str, str] | None = None,
+) -> None:
+    """Commit one shard; `parts` are a plan's, so that a later plan can say what changed."""
+    info = {"seconds": 1.25, "parts": parts or {}}
     store.write_shard(table, partition, fingerprint, 0, data.num_rows, data)
-    store.commit(
-        table, partition, fingerprint, [(0, data.num_rows)], [], {"seconds": 1.25}, store.version(table)
-    )
+    store.commit(table, partition, fingerprint, [(0, data.num_rows)], [], info, store.version(table))
 
 
 def release(store: Store, night: str) -> None:
@@ -123,7 +130,9 @@ def night_of(offset: int) -> dict[str, pa.Table]:
             {
                 "id": [ids[0], ids[0]],
                 "draw": [0, 1],
-                "transform": pa.array([{"top": 0}, {"top": 1}], TABLES["reinforcements"].field("transform").type),
+                "transform": pa.array(
+                    [{"top": 0}, {"top": 1}], TABLES["reinforcements"].field("transform").type
+                ),
                 "classes": [[1, 0], [0, 1]],
                 "weights": [[ONE, 0], [ONE, 0]],
                 "tail": [0, 0],

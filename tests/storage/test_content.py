@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -52,7 +54,7 @@ rows = st.lists(
 def hashed(table: pa.Table, *cuts: int) -> str:
     """The content of a table whose rows are dealt into batches at `cuts`."""
     edges = [0, *sorted(min(cut, table.num_rows) for cut in cuts), table.num_rows]
-    pieces = [table.slice(a, b - a) for a, b in zip(edges, edges[1:], strict=False)]
+    pieces = [table.slice(a, b - a) for a, b in pairwise(edges)]
     return content_of(table.schema, (batch for piece in pieces for batch in piece.to_batches()))
 
 

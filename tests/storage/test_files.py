@@ -43,7 +43,8 @@ from pyarrow.fs import LocalFileSystem
 from storage import files
 print("ready", flush=True)
 sys.stdin.readline()
-won = [n for n in range(50) if files.put_if_absent(f"{sys.argv[1]}/{n}", files.writer(LocalFileSystem(), b"x"))]
+write = files.writer(LocalFileSystem(), b"x")
+won = [n for n in range(50) if files.put_if_absent(f"{sys.argv[1]}/{n}", write)]
 print(*won, "end")
 """
 

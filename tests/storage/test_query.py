@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, Literal
 
 import duckdb
 import pyarrow as pa
@@ -59,8 +61,9 @@ def curated(store: Store) -> Store:
     return store
 
 
-def asked(store: Store, sql: str, release: int | str | None = None) -> list[dict[str, object]]:
-    return select(connect(store, release), sql).to_pylist()  # type: ignore[arg-type]
+def asked(store: Store, sql: str, release: int | Literal["live"] | None = None) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = select(connect(store, release), sql).to_pylist()
+    return found
 
 
 # What the views show
@@ -121,7 +124,7 @@ def test_the_story_of_a_row_is_one_row(curated: Store) -> None:
     assert (a["is_issue"], a["p_error"], a["detectors"]) == (True, 0.75, ["x"])
     assert (a["top_name"], a["top_p"], a["teachers"]) == ("dog", 16384 / 32767, 2)
     assert (a["views"], a["truth_name"]) == (2, "dog")
-    assert [review["reviewer"] for review in a["reviews"]] == ["bo"]  # type: ignore[attr-defined]
+    assert [review["reviewer"] for review in a["reviews"]] == ["bo"]
     assert (b["top_name"], b["action"], b["views"], b["reviews"]) == ("cow", "keep", 0, None)
     assert (c["given"], c["action"], c["p_error"], c["top_p"]) == (None, None, None, None)
 
@@ -262,23 +265,36 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("sql", "message"), REFUSED, ids=[sql for sql, _ in REFUSED])
-def test_everything_else_is_refused_in_a_sentence(
-    store: Store, tmp_path: Path, sql: str, message: str
-) -> None:
+@dataclass(frozen=True)
+class Shelf:
+    """A connection to a release, a file that it lists, and one of the same table that it does not."""
+
+    connection: duckdb.DuckDBPyConnection
+    inside: str
+    other: str
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
+    store = Store(str(tmp_path_factory.mktemp("shelf")), "digits").open(create=True)
     ref = put(store, "rows", "p", rows(["a"], [0]))
     releases.publish(store, "p", None, [], {"rows": ref.version})
-    inside = store.file_uris("rows")[0]
     put(store, "rows", "q", rows(["b"], [0]))
-    [other] = set(store.file_uris("rows")) - {inside}
+    inside, other = store.file_uris("rows")
+    return Shelf(connect(store), inside, other)
+
+
+@pytest.mark.parametrize(("sql", "message"), REFUSED, ids=[sql for sql, _ in REFUSED])
+def test_everything_else_is_refused_in_a_sentence(
+    shelf: Shelf, tmp_path: Path, sql: str, message: str
+) -> None:
     new = tmp_path / "new.parquet"
     secret_frame = pa.table({"a": [1]})
-    connection = connect(store)
     with pytest.raises(QueryError, match=message) as refused:
-        select(connection, sql.format(inside=inside, other=other, new=new))
+        select(shelf.connection, sql.format(inside=shelf.inside, other=shelf.other, new=new))
     assert "\n" not in str(refused.value)
     assert not new.exists()
-    assert select(connection, "SELECT id FROM rows").to_pylist() == [{"id": "a"}]  # it is still of use
+    assert select(shelf.connection, "SELECT id FROM rows").to_pylist() == [{"id": "a"}]  # it is still of use
     del secret_frame
 
 

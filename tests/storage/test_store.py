@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage import files, parquet
-from storage.store import Fenced, Store, StoreError
+from storage.store import Fenced, Store, StoreError, TableRef
 from storage.tables import TABLES
 from tests.storage.helpers import NAMES, at_once, kill, metrics, put, python, says, shards
+
+Ten = tuple[Store, list[TableRef]]
 
 # Reading back
 
@@ -66,21 +69,17 @@ def test_columns_come_as_asked_and_partition_only_if_asked(store: Store) -> None
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 12), st.integers(0, 12))
-def test_a_span_counts_rows_over_files_row_groups_and_partitions(start: int, length: int) -> None:
-    store, refs = _ten_rows_in_three_files_and_two_partitions()
+def test_a_span_counts_rows_over_files_row_groups_and_partitions(
+    ten_rows: Ten, start: int, length: int
+) -> None:
+    store, refs = ten_rows
     expected = NAMES[start : start + length]
     assert store.read(refs, ["id"], (start, start + length))["id"].to_pylist() == expected
 
 
-_MADE: list[object] = []
-
-
-def _ten_rows_in_three_files_and_two_partitions() -> tuple[Store, list[object]]:
-    return _MADE[0], _MADE[1]  # type: ignore[return-value]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _ten_rows(tmp_path_factory: pytest.TempPathFactory) -> None:
+@pytest.fixture(scope="module")
+def ten_rows(tmp_path_factory: pytest.TempPathFactory) -> Ten:
+    """The rows of NAMES in three files, row groups of two, and two partitions."""
     store = Store(str(tmp_path_factory.mktemp("ten")), "d").open(create=True)
     patch = pytest.MonkeyPatch()
     patch.setattr(parquet, "ROW_GROUP_ROWS", 2)
@@ -89,11 +88,11 @@ def _ten_rows(tmp_path_factory: pytest.TempPathFactory) -> None:
     patch.undo()
     one = store.commit("metrics", "p1", "f", [(0, 5), (5, 7)], [], {}, None)
     two = store.commit("metrics", "p2", "f", [(0, 3)], [], {}, one.version)
-    _MADE[:] = [store, [one, two]]
+    return store, [one, two]
 
 
-def test_a_span_reads_only_the_row_groups_it_touches(monkeypatch: pytest.MonkeyPatch) -> None:
-    store, refs = _ten_rows_in_three_files_and_two_partitions()
+def test_a_span_reads_only_the_row_groups_it_touches(ten_rows: Ten, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, refs = ten_rows
     read: list[int] = []
     original = pq.ParquetFile.read_row_group
 
@@ -102,13 +101,13 @@ def test_a_span_reads_only_the_row_groups_it_touches(monkeypatch: pytest.MonkeyP
         return original(self, group, **arguments)
 
     monkeypatch.setattr(pq.ParquetFile, "read_row_group", counting)
-    assert store.read(refs, ["id"], (3, 5))["id"].to_pylist() == NAMES[3:5]  # type: ignore[arg-type]
+    assert store.read(refs, ["id"], (3, 5))["id"].to_pylist() == NAMES[3:5]
     assert read == [1, 2]
 
 
-def test_batches_stream_the_same_rows(store: Store) -> None:
-    made, refs = _ten_rows_in_three_files_and_two_partitions()
-    batches = list(made.batches(refs, ["id", "partition"]))  # type: ignore[arg-type]
+def test_batches_stream_the_same_rows(ten_rows: Ten) -> None:
+    store, refs = ten_rows
+    batches = list(store.batches(refs, ["id", "partition"]))
     assert len(batches) == 6
     assert pa.Table.from_batches(batches).to_pydict() == {"id": NAMES, "partition": ["p1"] * 7 + ["p2"] * 3}
 
@@ -253,6 +252,14 @@ def test_fingerprint_parents_and_info_ride_in_the_commit(store: Store) -> None:
     assert (newest["partition"], newest["fingerprint"], newest["content"]) == ("p", "f9", ref.content)
     assert json.loads(newest["info"]) == {"seconds": 1.5}
     assert json.loads(newest["parents"])[0]["content"] == parent.content
+
+
+def test_info_and_size_of_a_reference_are_those_of_its_own_commit(store: Store) -> None:
+    shards(store, "p", "f1", (0, 4))
+    ref = store.commit("metrics", "p", "f1", [(0, 4)], [], {"seconds": 2}, None)
+    put(store, "metrics", "q", metrics(["a"]))
+    assert store.info(ref) == {"seconds": 2}
+    assert store.size(ref) == os.path.getsize(store.file_uris("metrics", ref.version, ["p"])[0])
 
 
 def test_a_missing_shard_is_not_committed(store: Store) -> None:
@@ -415,7 +422,7 @@ def test_kill_9_in_the_middle_of_a_shard_leaves_no_shard(store: Store) -> None:
 
 
 def test_states_keep_arrays_and_info(store: Store) -> None:
-    arrays = {
+    arrays: dict[str, np.ndarray] = {
         "transposed": np.arange(6, dtype=np.int64).reshape(2, 3).T,
         "empty": np.zeros((0, 3), np.float32),
         "scalar": np.array(3.5),
@@ -514,7 +521,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_names_that_could_lead_anywhere_else_are_refused(store: Store, name: str) -> None:
-    calls = [
+    calls: list[Callable[[], object]] = [
         lambda: Store(store.root, name),
         lambda: store.ref("metrics", name),
         lambda: store.write_shard("metrics", name, "f", 0, 0, metrics([])),
@@ -544,11 +551,12 @@ def test_a_link_out_of_the_store_is_not_followed(store: Store, tmp_path: Path, l
     path = Path(store.path) / link
     path.parent.mkdir(parents=True, exist_ok=True)
     path.symlink_to(outside)
+    writes: dict[str, Callable[[], None]] = {
+        "metrics": lambda: shards(store, "p", "f1", (0, 4)),
+        "_states": lambda: store.save_state("p", "s", {}, {}),
+    }
     with pytest.raises(StoreError, match="is a link that leads out of the store"):
-        if link.startswith("metrics"):
-            shards(store, "p", "f1", (0, 4))
-        else:
-            store.save_state("p", "s", {}, {})
+        writes[link.split("/")[0]]()
     assert list(outside.iterdir()) == []
 
 
@@ -559,7 +567,8 @@ def test_a_link_put_in_later_is_not_read(store: Store, tmp_path: Path, what: str
     path = {"file": path, "folder": path.parent, "table": path.parent.parent}[what]
     shutil.move(path, tmp_path / "moved")
     path.symlink_to(tmp_path / "moved")
-    for call in (lambda: store.read(ref), lambda: store.file_uris("metrics")):
+    calls: list[Callable[[], object]] = [lambda: store.read(ref), lambda: store.file_uris("metrics")]
+    for call in calls:
         with pytest.raises(StoreError, match="leads out of the store"):
             call()
 

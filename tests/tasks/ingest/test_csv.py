@@ -45,11 +45,20 @@ def test_a_line_that_is_no_row_is_a_reject_in_its_place(tmp_path: Path) -> None:
         None,
         "has 1 fields, not 2",
         None,
-        "has an odd number of quotes",
+        "has a quote that is not closed at the end of its field",
         "has 3 fields, not 2",
         "is not UTF-8",
         None,
     ]
+
+
+def test_a_quote_swallows_no_other_line_and_within_a_field_it_is_a_character(tmp_path: Path) -> None:
+    content = 't,y\n5" pipe,1\na"b,"c\n"d"e,3\n"",4\n"f\rg",5\nh\ri,6\nj,7\n'
+    rows = read(tmp_path / "a.csv", content, text="t", label="y")
+    assert rows["label"].to_pylist() == ["1", None, None, "4", "5", None, "7"]
+    assert rows["text"].to_pylist() == ['5" pipe', 'a"b,"c', '"d"e,3', None, "f\rg", "h\ri,6", "j"]
+    broken = [None, "broken_line", "broken_line", "missing_payload", None, "broken_line", None]
+    assert rows["defect"].to_pylist() == broken
 
 
 def test_a_file_of_broken_lines_alone_is_read(tmp_path: Path) -> None:
@@ -78,7 +87,9 @@ def test_rows_may_span_lines_when_told_so(tmp_path: Path) -> None:
 
 
 def test_a_quote_left_open_fails_a_file_whose_rows_may_span_lines(tmp_path: Path) -> None:
-    with pytest.raises(BadSource, match=r"^a\.csv: a quote is never closed, in the row that begins '\"b,2'"):
+    with pytest.raises(
+        BadSource, match=r"^a\.csv: .*a quote is never closed, in the row that begins '\"b,2'"
+    ):
         read(tmp_path / "a.csv", 't,y\na,1\n"b,2\nc,3\n', text="t", label="y", newlines_in_values=True)
 
 
@@ -124,6 +135,11 @@ def test_windows_line_ends_a_byte_order_mark_and_blank_lines(tmp_path: Path) -> 
     assert rows["label"].to_pylist() == ["1", "2"]
 
 
+def test_a_line_of_empty_fields_is_a_row(tmp_path: Path) -> None:
+    rows = read(tmp_path / "a.tsv", "t\ty\na\t1\n\t\n", text="t", label="y", delimiter="\t")
+    assert rows["defect"].to_pylist() == [None, "missing_payload"]
+
+
 def test_other_delimiters_and_packed_files(tmp_path: Path) -> None:
     rows = read(tmp_path / "a.tsv.gz", gzip.compress(b"t\ty\na,b\t1\n"), text="t", label="y", delimiter="\t")
     assert rows["text"].to_pylist() == ["a,b"]
@@ -150,6 +166,20 @@ def test_a_packed_file_cut_short_says_so(tmp_path: Path) -> None:
 
 def test_a_header_alone_is_no_rows(tmp_path: Path) -> None:
     assert len(read(tmp_path / "a.csv", "t,y\n", text="t", label="y")) == 0
+
+
+@pytest.mark.parametrize("delimiter", ['"', "", "ab", "\n"])
+def test_what_can_separate_no_fields_is_refused(delimiter: str) -> None:
+    with pytest.raises(ValidationError, match="delimiter"):
+        Csv(path="a.csv", partition="p", text="t", delimiter=delimiter)
+
+
+@pytest.mark.parametrize("delimiter", ["\t", " ", ",", ";", ":", "|", "~", "^"])
+def test_every_other_delimiter_separates_fields(tmp_path: Path, delimiter: str) -> None:
+    content = f't{delimiter}y\n"a{delimiter}b"{delimiter}1\n'
+    assert read(tmp_path / "a.csv", content, text="t", label="y", delimiter=delimiter)[
+        "label"
+    ].to_pylist() == ["1"]
 
 
 def test_lists_do_not_fit_into_fields() -> None:

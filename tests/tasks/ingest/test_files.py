@@ -56,6 +56,12 @@ def test_a_partition_whose_folder_has_no_file_yet_has_not_arrived(tmp_path: Path
     assert Parquet(path=f"{tmp_path}/{{partition}}", text="t").partitions() == ["2026-01-01"]
 
 
+def test_a_folder_whose_name_looks_like_a_pattern_is_a_folder(tmp_path: Path) -> None:
+    write(tmp_path / "[old] *" / "in" / "p" / "a.parquet", ["x"])
+    assert texts(Parquet(path=f"{tmp_path}/[old] */in/{{partition}}/*.parquet", text="t"), "p") == ["x"]
+    assert texts(Parquet(path=f"{tmp_path}/[old] *", partition="q", text="t"), "q") == ["x"]
+
+
 def test_unfinished_files_are_not_read(tmp_path: Path) -> None:
     for name in ("a.parquet", "_b.parquet", ".c.parquet", "_tmp/d.parquet", "deeper/e.parquet"):
         write(tmp_path / name, [name])
@@ -155,7 +161,7 @@ def test_moving_the_whole_data_set_changes_neither_fingerprint_nor_identity(tmp_
     assert Parquet(path="x", partition="p", label="t").identity() != before.identity()
 
 
-@pytest.mark.parametrize("partition", ["2026-01-09", "../secret", "*", ""])
+@pytest.mark.parametrize("partition", ["2026-01-09", "2026-01-01\n", "../secret", "*", ""])
 @pytest.mark.parametrize("rule", ["path", "partition", "days", "partition_column"])
 def test_there_is_no_such_partition(tmp_path: Path, partition: str, rule: str) -> None:
     write(tmp_path / "2026-01-01" / "a.parquet", ["x"], day=["2026-01-01"])

@@ -55,6 +55,7 @@ def test_class_names_and_pictures_are_understood(tmp_path: Path) -> None:
     assert all(data.startswith(b"\x89PNG") for data in rows["image"].to_pylist())
     assert rows["split"].to_pylist() == ["train"] * 4
     assert rows["defect"].null_count == 4
+    assert set(rows["source"].to_pylist()) == {"data-00000-of-00001.arrow"}
 
 
 def test_lists_and_text_are_payloads(tmp_path: Path) -> None:

@@ -85,6 +85,15 @@ def test_modes_are_brought_to_grey_or_colour() -> None:
     assert as_colour[:, 0, 0].tolist() == [[100] * 3, [255, 0, 0], [255, 0, 0], [255, 0, 0], [255] * 3]
 
 
+def test_sixteen_bits_are_scaled_and_pixels_without_a_range_refused() -> None:
+    deep = Image.fromarray(np.array([[0, 0x8000], [0xFF00, 0xFFFF]], np.uint16))
+    real = Image.fromarray(np.ones((2, 2), np.float32))
+    images, ok, codes, details = decode([as_file(deep), as_file(real, "TIFF")], (2, 2, 1))
+    assert images[0, :, :, 0].tolist() == [[0, 128], [255, 255]]
+    assert (ok.tolist(), codes) == ([True, False], ["", "undecodable"])
+    assert "mode F" in details[1]
+
+
 def test_another_size_is_resized_with_antialiasing() -> None:
     board = Image.fromarray(np.indices((8, 8)).sum(0).astype(np.uint8) % 2 * 255)
     images, _, _, _ = decode([as_file(board)], (2, 2, 1))
@@ -117,6 +126,7 @@ def test_what_is_no_picture_says_so() -> None:
     assert details[0] == "3 bytes are neither a picture nor 4 raw pixels"
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_a_decompression_bomb_is_refused_before_it_is_unpacked() -> None:
     _, ok, codes, details = decode([claimed(40_000, 40_000), claimed(11_000, 11_000)], (2, 2, 1))
     assert codes == ["too_large", "too_large"]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.ingest import RAW, BadSource
@@ -32,7 +32,7 @@ def test_labels_may_change_type_from_line_to_line(tmp_path: Path) -> None:
 
 
 def test_a_line_that_is_no_object_is_a_reject_in_its_place(tmp_path: Path) -> None:
-    lines = [{"t": "a"}, b'{"t": "b"', b"[1]", b"\xff{}", b"  ", {"t": "c"}]
+    lines = [{"t": "a"}, b'{"t": "b"', b"[1]", b"\xff{}", b"\r", b"", {"t": "c"}]
     rows = read(tmp_path / "a.jsonl", *lines, text="t")
     assert rows["position"].to_pylist() == [0, 1, 2, 3, 4]
     assert rows["defect"].to_pylist() == [None, "broken_line", "broken_line", "broken_line", None]
@@ -87,6 +87,7 @@ def test_an_absent_id_is_missing(tmp_path: Path) -> None:
     assert rows["defect"].to_pylist() == [None, "missing_id", "missing_id"]
 
 
+@settings(max_examples=50)
 @given(st.text(st.characters(codec="utf-8"), min_size=1), st.text(st.characters(codec="utf-8")))
 def test_any_key_and_any_text_is_read_back(
     tmp_path_factory: pytest.TempPathFactory, key: str, value: str

@@ -6,6 +6,7 @@ import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -13,6 +14,9 @@ from PIL import Image
 from pydantic import ValidationError
 
 from tasks.ingest import RAW, BadSource
+from tasks.ingest.csv import Csv
+from tasks.ingest.jsonl import Jsonl
+from tasks.ingest.numpy import Numpy
 from tasks.ingest.parquet import Parquet
 
 
@@ -66,6 +70,22 @@ def test_every_mapped_column_lands_in_its_place(tmp_path: Path) -> None:
             "detail": None,
         }
     ]
+
+
+@pytest.mark.parametrize("name", [*RAW.names, "line", "row", "is_text", "json", "partition", "winnow"])
+def test_columns_may_be_called_what_winnow_calls_its_own(tmp_path: Path, name: str) -> None:
+    (tmp_path / "a.csv").write_text(f"{name},y\n1.5,cat\nbroken\n")
+    (tmp_path / "a.jsonl").write_text(f'{{"{name}": 1.5, "y": "cat"}}\nbroken\n')
+    pq.write_table(pa.table({name: [1.5], "y": ["cat"]}), tmp_path / "a.parquet")
+    np.savez(tmp_path / "a.npz", **{name: np.array([1.5]), "y": np.array(["cat"])})
+    for kind, suffix in ((Csv, "csv"), (Jsonl, "jsonl"), (Parquet, "parquet"), (Numpy, "npz")):
+        path = str(tmp_path / f"a.{suffix}")
+        for fields in ({"text": name}, {"features": [name]}, {"id": name}):
+            source = kind(path=path, partition="p", label="y", **fields)  # type: ignore[arg-type]
+            rows = pa.Table.from_batches(source.read("p"), schema=RAW).slice(0, 1).to_pylist()[0]
+            ((role, _),) = fields.items()
+            assert rows[role] == ([1.5] if role == "features" else "1.5")
+            assert (rows["label"], rows["source"], rows["defect"]) == ("cat", f"a.{suffix}", None)
 
 
 def test_a_row_without_a_split_is_train(tmp_path: Path) -> None:
@@ -181,6 +201,7 @@ def test_rows_may_carry_no_payload(tmp_path: Path) -> None:
         ({"image": "i", "text": "t", "image_shape": (1, 1, 1)}, "one payload"),
         ({"image": "i"}, "image_shape"),
         ({"text": "t", "image_shape": (1, 1, 1)}, "image_shape"),
+        ({"text": "winnow:text"}, "begin with winnow:"),
         ({"features": "f"}, "feature_length"),
         ({"features": ["a", "b"], "feature_length": 2}, "feature_length"),
         ({"image": "i", "image_shape": (1, 1, 2)}, "image_shape"),

@@ -102,6 +102,7 @@ def test_a_label_outside_the_classes_says_so(tmp_path: Path) -> None:
     [
         {"share": 1.0},
         {"classes": ["0"]},
+        {"classes": ["0", "1", "0"]},
         {"to": {3: 11}, "flips": "asymmetric"},
         {"to": {3: 5}},
         {"shares": 0.1},

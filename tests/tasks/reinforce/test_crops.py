@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from typing import Any
 
@@ -101,6 +102,24 @@ def test_stored_numbers_redraw_the_same_views() -> None:
     stored = pa.StructArray.from_arrays(list(columns.values()), list(columns))
     loaded = {n: stored.field(n).to_numpy(zero_copy_only=False) for n in columns}
     assert np.array_equal(COLOURFUL.replay(payload, loaded), COLOURFUL.replay(payload, transforms))
+
+
+def test_the_bytes_of_a_stored_view_never_change() -> None:
+    """Views stored last year must be redrawn as they were: whoever changes this raises `revision`."""
+    n = np.arange(40)
+    transforms = {
+        "top": n % 7,
+        "left": n % 5,
+        "height": 13 + n % 11,
+        "width": 11 + n % 17,
+        "flip": n % 3 == 0,
+        "brightness": (0.8 + n / 100).astype(np.float32),
+        "contrast": (1.2 - n / 100).astype(np.float32),
+        "saturation": (0.9 + n / 200).astype(np.float32),
+    }
+    pixels = (np.arange(40 * 30 * 28 * 3, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(56)
+    views = Crops().replay(pixels.astype(np.uint8).reshape(40, 30, 28, 3), transforms)
+    assert hashlib.sha256(views.tobytes()).hexdigest()[:16] == "98269af495471f29"
 
 
 def test_flip_mirrors_and_full_crops_with_factor_one_change_nothing() -> None:

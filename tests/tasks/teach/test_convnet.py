@@ -1,0 +1,175 @@
+"""The residual network. Run: .venv/bin/python -m pytest tests/tasks/teach/test_convnet.py"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+from safetensors.numpy import load, save
+
+from tasks import seeds
+from tasks.data import Examples, State
+from tasks.teach import BadTraining
+from tasks.teach.convnet import Convnet
+from tasks.teach.resnet import ResNet, augment
+from tasks.teach.training import best, rate
+from tests.tasks.teach.examples import digits, in_parts
+
+QUICK = Convnet(epochs=2, min_steps=12, max_steps=12, width=8, batch_size=32)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def bits(state: State) -> dict[str, bytes]:
+    return {name: array.tobytes() for name, array in state.arrays.items()}
+
+
+def pictures(shape: tuple[int, ...], n: int = 40) -> Examples:
+    images = np.random.default_rng(0).integers(0, 256, (n, *shape), dtype=np.uint8)
+    ids = np.array([f"row-{i}" for i in range(n)], dtype=object)
+    return Examples(ids, np.arange(n, dtype=np.uint64), (np.arange(n) % 2).astype(np.int32), images=images)
+
+
+def test_it_reads_digits_it_never_saw_although_labels_are_noisy() -> None:
+    examples, truth = digits(noise=0.08)
+    fold = seeds.folds_of(examples.keys, 4)
+    state = Convnet().fit(examples.take(fold != 0), 10, 5, "cpu")
+    log_probs = Convnet().predict(state, examples.take(fold == 0), 10, "cpu")
+    assert (log_probs[0].argmax(axis=1) == truth[fold == 0]).mean() >= 0.97
+    assert len(state.info["held_out_accuracy"]) == 16
+
+
+def test_the_same_arguments_give_the_same_bits_also_beside_another_training() -> None:
+    examples, _ = digits(300)
+    alone = bits(QUICK.fit(examples, 10, 1, "cpu"))
+    with ThreadPoolExecutor(2) as pool:
+        beside = list(pool.map(lambda seed: bits(QUICK.fit(examples, 10, seed, "cpu")), [1, 2, 1, 2]))
+    assert beside[0] == beside[2] == alone
+    assert beside[1] == beside[3] != alone
+
+
+def test_the_global_generator_is_neither_read_nor_moved() -> None:
+    examples, _ = digits(100)
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    first = bits(QUICK.fit(examples, 10, 0, "cpu"))
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(2)
+    assert bits(QUICK.fit(examples, 10, 0, "cpu")) == first
+
+
+def test_a_rows_answer_does_not_depend_on_the_others() -> None:
+    examples, _ = digits(400)
+    state = QUICK.fit(examples, 10, 0, "cpu")
+    whole = QUICK.predict(state, examples, 10, "cpu")[0]
+    for part in in_parts(400):
+        assert QUICK.predict(state, examples.take(part), 10, "cpu")[0].tobytes() == whole[part].tobytes()
+
+
+def test_rows_held_out_choose_but_do_not_teach() -> None:
+    examples, _ = digits(300)
+    held_out = seeds.uniform(examples.keys, 9) < 0.1
+    assert 10 < held_out.sum() < 60
+    teacher = QUICK.model_copy(update={"epochs": 1})  # one checkpoint: nothing to choose
+    state = teacher.fit(examples, 10, 9, "cpu")
+    assert state.info["held_out"] == held_out.sum()
+    assert examples.images is not None
+    for blank, same in [(held_out, True), (~held_out, False)]:
+        images = np.where(blank[:, None, None, None], 0, examples.images).astype(np.uint8)
+        other = teacher.fit(replace(examples, images=images), 10, 9, "cpu")
+        assert (bits(other) == bits(state)) is same
+
+
+def test_steps_follow_the_rows_between_their_bounds() -> None:
+    teacher = Convnet(epochs=10, batch_size=64, min_steps=200, max_steps=2000)
+    assert [teacher.steps(n) for n in (10, 6400, 6401, 10**6)] == [200, 1000, 1010, 2000]
+    with pytest.raises(ValidationError, match="min_steps is 300, must be at most max_steps, 200"):
+        Convnet(min_steps=300, max_steps=200)
+
+
+def test_the_latest_checkpoint_within_one_standard_error_of_the_best_is_kept() -> None:
+    accuracies = [0.5, 0.9, 0.8, 0.7]
+    assert best(accuracies, 9) == 2  # one standard error of .9 on 9 rows is .1
+    assert best(accuracies, 10_000) == 1
+    assert best([0.0, 0.0], 0) == 1  # nothing held out: the last
+    assert best([], 0) == -1
+
+
+def test_the_rate_rises_to_its_peak_and_falls_to_zero() -> None:
+    assert (rate(0.1), rate(0.2), rate(1.0)) == (0.5, 1.0, 0.0)
+    assert rate(0.6) == pytest.approx(0.5)
+
+
+def test_augmentation_shifts_by_a_pixel_over_zeros_and_mirrors_only_when_asked() -> None:
+    image = np.arange(1, 10, dtype=np.uint8).reshape(1, 3, 3, 1)
+    padded = np.pad(image[0, :, :, 0], 1)
+    shifts = {padded[i : i + 3, j : j + 3].tobytes() for i in range(3) for j in range(3)}
+    mirrored = {np.fliplr(np.frombuffer(s, np.uint8).reshape(3, 3)).tobytes() for s in shifts}
+    for flip, expected in [(False, shifts), (True, shifts | mirrored)]:
+        views = augment(image.repeat(500, axis=0), flip, torch.Generator().manual_seed(0))
+        assert {view.numpy().tobytes() for view in views} == expected
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 1), (28, 28, 1), (32, 32, 3), (64, 64, 3), (20, 31, 3)])
+def test_images_of_any_usual_shape_reach_the_blocks_at_8_to_16_positions_a_side(
+    shape: tuple[int, int, int],
+) -> None:
+    stem = ResNet(shape, 4, 2).stem(torch.zeros(1, shape[2], *shape[:2]))
+    assert 8 <= stem.shape[2] <= 20
+    examples = pictures(shape)
+    state = QUICK.fit(examples, 2, 0, "cpu")
+    assert np.isfinite(QUICK.predict(state, examples, 2, "cpu")).all()
+
+
+def test_an_absent_class_gets_a_millionth() -> None:
+    examples = pictures((8, 8, 1))
+    state = QUICK.fit(replace(examples, labels=examples.labels * 3), 5, 0, "cpu")
+    probs = np.exp(QUICK.predict(state, examples, 5, "cpu")[0].astype(np.float64))
+    np.testing.assert_allclose(probs[:, [1, 2, 4]], 1e-6, rtol=1e-4)
+    np.testing.assert_allclose(probs.sum(axis=1), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("n", [1, 5])
+def test_one_class_few_rows_and_constant_images_are_legal(n: int) -> None:
+    examples = pictures((8, 8, 1), n)
+    constant = replace(examples, images=np.full((n, 8, 8, 1), 7, np.uint8), labels=np.full(n, 2, np.int32))
+    probs = np.exp(QUICK.predict(QUICK.fit(constant, 3, 0, "cpu"), constant, 3, "cpu")[0])
+    np.testing.assert_allclose(probs, np.tile([1e-6, 1e-6, 1], (n, 1)), rtol=1e-4)
+    assert np.isfinite(QUICK.predict(QUICK.fit(examples, 3, 0, "cpu"), examples, 3, "cpu")).all()
+
+
+def test_no_rows_are_judged_to_no_rows_and_teach_nothing() -> None:
+    examples = pictures((8, 8, 1))
+    none = examples.take(np.arange(0))
+    assert QUICK.predict(QUICK.fit(examples, 2, 0, "cpu"), none, 2, "cpu").shape == (1, 0, 2)
+    with pytest.raises(BadTraining, match="no labelled rows"):
+        QUICK.fit(none, 2, 0, "cpu")
+
+
+def test_missing_images_and_another_shape_are_named() -> None:
+    examples = pictures((8, 8, 1))
+    state = QUICK.fit(examples, 2, 0, "cpu")
+    with pytest.raises(BadTraining, match="these rows have none"):
+        QUICK.fit(replace(examples, images=None), 2, 0, "cpu")
+    with pytest.raises(BadTraining, match=r"learned from images of \(8, 8, 1\) and is shown \(9, 9, 1\)"):
+        QUICK.predict(state, pictures((9, 9, 1)), 2, "cpu")
+
+
+def test_what_it_learned_survives_being_stored() -> None:
+    examples, _ = digits(100)
+    state = QUICK.fit(examples, 10, 0, "cpu")
+    stored = State(load(save(state.arrays)), json.loads(json.dumps(state.info)))
+    before, after = (QUICK.predict(s, examples, 10, "cpu") for s in (state, stored))
+    assert before.tobytes() == after.tobytes()
