@@ -41,4 +41,6 @@ from tasks.distill.herding import Herding  # noqa: E402
 from tasks.distill.matching import Matching  # noqa: E402
 from tasks.distill.random import Random  # noqa: E402
 
-AnyDistiller = Annotated[Annotated[Random | Herding | Matching, Field(discriminator="kind")], third_party(Distiller)]
+AnyDistiller = Annotated[
+    Annotated[Random | Herding | Matching, Field(discriminator="kind")], third_party(Distiller)
+]

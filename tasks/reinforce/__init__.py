@@ -13,7 +13,6 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from tasks.data import Examples
 from tasks.method import Method, third_party
 
 TRANSFORM = pa.struct(

@@ -177,7 +177,15 @@ def test_a_failed_gate_holds_the_release_and_readers_keep_the_last_good_one(
 
 def start(path: Path, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
     """`winnow run` of the night in a process of its own."""
-    command = [sys.executable, "-m", "flows.cli", "run", str(path), "--partition", NIGHT]
+    command = [
+        sys.executable,
+        "-c",
+        "from flows.cli import main; main()",
+        "run",
+        str(path),
+        "--partition",
+        NIGHT,
+    ]
     return subprocess.Popen(
         command,
         cwd=REPOSITORY,

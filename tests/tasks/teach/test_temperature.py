@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
-from tasks.teach.temperature import GRID, best_temperature, nll_grid, scale
+from tasks.teach.temperature import NOISE, TEMPERATURES, best_temperature, nll_grid, scale
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
@@ -22,6 +22,11 @@ def calibrated(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return log_softmax(logits), (logits + random.gumbel(size=logits.shape)).argmax(axis=1).astype(np.int32)
 
 
+def as_if_clean(grid: np.ndarray) -> np.ndarray:
+    """The grid of Guo et al.'s own likelihood, without a correction for wrong labels."""
+    return np.repeat(grid[:, :1], len(NOISE), axis=1)
+
+
 def calibration_error(log_probs: np.ndarray, labels: np.ndarray) -> float:
     """Expected calibration error over 15 bins of confidence: Guo et al. 2017, equation 3."""
     confidence, hit = np.exp(log_probs).max(axis=1), log_probs.argmax(axis=1) == labels
@@ -33,13 +38,15 @@ def calibration_error(log_probs: np.ndarray, labels: np.ndarray) -> float:
 def test_a_row_is_counted_as_its_negative_log_likelihood_in_units_of_a_millionth() -> None:
     grid = nll_grid(np.log([[0.25, 0.75]]), np.array([0]))
     assert grid.dtype == np.int64
-    assert grid[24] == round(np.log(4) * 2**20)  # T = 1
+    assert grid[24, 0] == round(np.log(4) * 2**20)  # T = 1
     at_two = -np.log(0.5 / (0.5 + np.sqrt(0.75)))  # square roots of the probabilities, normalised
-    assert grid[32] == round(at_two * 2**20)
+    assert grid[32, 0] == round(at_two * 2**20)
+    with_noise = -np.log(0.9 * 0.25 + 0.1 / 2)  # a tenth of the labels drawn from two classes
+    assert grid[24, list(NOISE).index(0.1)] == round(with_noise * 2**20)
 
 
 def test_the_grid_runs_from_an_eighth_to_eight_through_one() -> None:
-    assert (GRID[0], GRID[24], GRID[48]) == (0.125, 1.0, 8.0)
+    assert (TEMPERATURES[0], TEMPERATURES[24], TEMPERATURES[48]) == (0.125, 1.0, 8.0)
 
 
 @pytest.mark.parametrize(("factor", "expected"), [(3.0, 3.0), (1.0, 1.0), (0.4, 0.4)])
@@ -56,7 +63,17 @@ def test_the_parabola_finds_what_an_optimiser_over_the_rows_finds() -> None:
         return float(-log_softmax(overconfident / np.exp(log_t))[np.arange(len(labels)), labels].sum())
 
     exact = np.exp(minimize_scalar(likelihood, bounds=(-2, 2), method="bounded", options={"xatol": 1e-9}).x)
-    assert best_temperature(nll_grid(overconfident, labels)) == pytest.approx(exact, rel=2e-3)
+    assert best_temperature(as_if_clean(nll_grid(overconfident, labels))) == pytest.approx(exact, rel=2e-3)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.3])
+def test_random_labels_do_not_move_the_temperature(share: float) -> None:
+    log_probs, labels = calibrated(20_000)
+    random = np.random.default_rng(2)
+    noisy = np.where(random.random(len(labels)) < share, random.integers(0, 5, len(labels)), labels)
+    grid = nll_grid(2.0 * log_probs, noisy)
+    assert best_temperature(grid) == pytest.approx(2.0, rel=0.05)
+    assert best_temperature(as_if_clean(grid)) > 2.2, "the plain fit softens towards the noisy labels"
 
 
 def test_calibration_error_falls_and_no_answer_changes() -> None:
@@ -76,7 +93,7 @@ def test_grids_add_up_bit_for_bit_over_any_cut_in_any_order(cuts: list[int], see
     labels = np.where(np.arange(300) % 7 == 0, -1, labels)
     order = np.random.default_rng(seed).permutation(300)
     parts = np.split(order, sorted(cuts))
-    merged = sum((nll_grid(log_probs[p], labels[p]) for p in reversed(parts)), np.zeros(49, np.int64))
+    merged = sum((nll_grid(log_probs[p], labels[p]) for p in reversed(parts)), np.zeros((49, 13), np.int64))
     np.testing.assert_array_equal(merged, nll_grid(log_probs, labels))
 
 
@@ -99,8 +116,8 @@ def test_of_equal_minima_the_one_nearest_one_is_taken() -> None:
 
 def test_a_minimum_at_an_end_of_the_grid_is_that_end() -> None:
     always_right = np.log([[0.6, 0.4]])
-    assert best_temperature(nll_grid(always_right, np.array([0]))) == GRID[0]
-    assert best_temperature(nll_grid(always_right, np.array([1]))) == GRID[-1]
+    assert best_temperature(nll_grid(always_right, np.array([0]))) == TEMPERATURES[0]
+    assert best_temperature(nll_grid(always_right, np.array([1]))) == TEMPERATURES[-1]
 
 
 def test_scaling_divides_logits_and_normalises() -> None:
