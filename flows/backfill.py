@@ -1,5 +1,8 @@
 """Backfill: a range of partitions, oldest first unless asked otherwise; one that fails does not
-stop the rest."""
+stop the rest.
+
+What a partition needs is decided when its turn comes, since curating one can make later ones stale.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from storage.errors import Busy, StoreError
 from storage.store import Store
 from tasks.config import Curation
-from tasks.errors import StageFailed
+from tasks.errors import BadInput, StageFailed
 from tasks.plan import Plan, plan_partition
 
 Only = Literal["missing", "stale", "all"]
@@ -18,7 +22,7 @@ Order = Literal["oldest", "newest"]
 
 @dataclass(frozen=True)
 class Choice:
-    """A partition to curate, and why."""
+    """A partition, and what it would take to curate it."""
 
     partition: str
     plans: list[Plan]
@@ -38,41 +42,46 @@ class Choice:
         first = next((plan for plan in self.plans if plan.verdict != "up to date"), None)
         return f"{first.stage}: {first.reason}" if first else "up to date"
 
+    def wanted(self, only: Only) -> bool:
+        """`missing`: some stage never finished. `stale`: that, or the curation would now make the
+        partition differently. `all`: in any case."""
+        return only == "all" or self.missing or (only == "stale" and self.stale)
 
-def select(
-    curation: Curation,
-    store: Store,
-    first: str | None = None,
-    last: str | None = None,
-    only: Only = "missing",
-    order: Order = "oldest",
-) -> list[Choice]:
-    """The arrived partitions between `first` and `last` (both included) that `only` asks for.
 
-    `missing`: some stage never finished. `stale`: those, and partitions that the curation would now
-    make differently. `all`: every one.
+def choose(curation: Curation, store: Store, partition: str) -> Choice:
+    return Choice(partition, plan_partition(curation, store, partition))
+
+
+def arrived(
+    curation: Curation, first: str | None = None, last: str | None = None, order: Order = "oldest"
+) -> list[str]:
+    """The partitions that the source holds between `first` and `last`, both included."""
+    names = [p for p in curation.source.partitions() if (first or p) <= p <= (last or p)]
+    return names if order == "oldest" else names[::-1]
+
+
+def backfill_partitions(curation: Curation, partitions: Sequence[str], only: Only) -> list[str]:
+    """Curate each in turn that `only` asks for; the partitions done.
+
+    A partition that another run is just curating is left to it. Raises StageFailed naming those that
+    failed, once all others are done.
     """
-    arrived = [p for p in curation.source.partitions() if (first or p) <= p <= (last or p)]
-    choices = [Choice(partition, plan_partition(curation, store, partition)) for partition in arrived]
-    wanted = [c for c in choices if only == "all" or c.missing or (only == "stale" and c.stale)]
-    return wanted if order == "oldest" else wanted[::-1]
-
-
-def backfill_partitions(curation: Curation, partitions: Sequence[str]) -> list[str]:
-    """Curate each in turn; the partitions done. Raises StageFailed naming those that failed."""
     from flows.curate import curate
     from flows.engine import task_runner
-    from storage.errors import StoreError
-    from tasks.errors import BadInput
 
     run = curate.with_options(task_runner=task_runner(curation))
-    failed: dict[str, str] = {}
+    store = Store(curation.store, curation.dataset)
+    done, failed = [], {}
     for partition in partitions:
         try:
-            run(curation, partition)
+            if choose(curation, store, partition).wanted(only):
+                run(curation, partition)
+                done.append(partition)
+        except Busy:
+            continue
         except (BadInput, StageFailed, StoreError) as error:
             failed[partition] = str(error)
     if failed:
         listed = "; ".join(f"{partition}: {why}" for partition, why in failed.items())
         raise StageFailed(f"{len(failed)} of {len(partitions)} partitions failed: {listed}")
-    return list(partitions)
+    return done

@@ -8,10 +8,10 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 
 from prefect import flow, runtime
-from storage.releases import Release
 
 from flows.publish import publish
 from storage.leases import Lease, lease
+from storage.releases import Release
 from storage.store import Store, TableRef
 from tasks.config import Curation
 from tasks.stage import Run, detect, distill, ingest, reinforce, relabel, report, run_stage, teach

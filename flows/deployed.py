@@ -7,10 +7,9 @@ from typing import Annotated, Literal
 from prefect import flow
 from pydantic import BaseModel, Field
 
-from flows.backfill import Only, Order, backfill_partitions, select
+from flows.backfill import Only, Order, arrived, backfill_partitions
 from flows.curate import curate, one_stage
 from flows.engine import task_runner
-from storage.store import Store
 from tasks.config import NAME, load
 
 StageName = Literal["ingest", "teach", "detect", "relabel", "reinforce", "distill", "report"]
@@ -50,9 +49,7 @@ def curate_partition(target: Target) -> int:
 def backfill(range: Range) -> list[str]:
     """Curate a run of partitions; those done."""
     curation = load(range.curation)
-    store = Store(curation.store, curation.dataset)
-    chosen = select(curation, store, range.first, range.last, range.only, range.order)
-    return backfill_partitions(curation, [choice.partition for choice in chosen])
+    return backfill_partitions(curation, arrived(curation, range.first, range.last, range.order), range.only)
 
 
 @flow(name="stage", flow_run_name="{stage} {target.partition}", persist_result=False)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from prefect import flow, get_run_logger
 
-from flows.backfill import Only, backfill_partitions, select
-from storage.store import Store
+from flows.backfill import Only, arrived, backfill_partitions
 from tasks.config import load
 
 
@@ -17,7 +16,6 @@ def nightly(curation: str, only: Only = "missing") -> list[str]:
     older configuration; `stale` redoes those too.
     """
     loaded = load(curation)
-    chosen = select(loaded, Store(loaded.store, loaded.dataset), only=only)
-    if not chosen:
-        get_run_logger().info("%s: no partition to curate", loaded.dataset)
-    return backfill_partitions(loaded, [choice.partition for choice in chosen])
+    done: list[str] = backfill_partitions(loaded, arrived(loaded), only)
+    get_run_logger().info("%s: curated %s", loaded.dataset, ", ".join(done) or "nothing, all is up to date")
+    return done

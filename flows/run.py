@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from flows import show
-from flows.backfill import Choice, Only, Order, backfill_partitions, select
+from flows import backfill, show
+from flows.backfill import Choice, Only, Order, backfill_partitions, choose
 from flows.engine import quiet, task_runner
 from storage import releases
 from storage.releases import Release
@@ -96,7 +96,8 @@ def run_backfill(
         show.line(f"{show.plural(len(choices), 'partition')} would run")
     elif choices:
         quiet(verbose)
-        done = backfill_partitions(curation, [choice.partition for choice in choices])
+        names = backfill.arrived(curation, first, last, order)
+        done = backfill_partitions(curation, names, only)
         release = releases.published(store)
         number = f"; release {release.number} is published" if release else ""
         show.line(f"{show.plural(len(done), 'partition')} curated{number}")
@@ -108,7 +109,8 @@ def arrived(
     """The partitions a range command is about; says so where there are none."""
     if first and last and first > last:
         raise BadInput(f"--from {first} comes after --to {last}; swap them")
-    choices = select(curation, store, first, last, only, order)
+    names = backfill.arrived(curation, first, last, order)
+    choices = [choice for name in names if (choice := choose(curation, store, name)).wanted(only)]
     if not choices:
         between = [f"from {first}"] * bool(first) + [f"to {last}"] * bool(last)
         which = " ".join([curation.dataset, *between])

@@ -67,8 +67,8 @@ LEFT JOIN (
 ) AS found ON found.partition = rows.partition AND found.id = rows.id
 LEFT JOIN (
     SELECT partition, id, count(*) AS teachers,
-        arg_min(classes[1], (teacher <> 'ensemble', teacher)) AS top_label,
-        arg_min(p[1], (teacher <> 'ensemble', teacher)) AS top_p
+        arg_min(classes[1], (teacher <> 'mean', teacher)) AS top_label,
+        arg_min(p[1], (teacher <> 'mean', teacher)) AS top_p
     FROM soft_labels GROUP BY partition, id
 ) AS opinion ON opinion.partition = rows.partition AND opinion.id = rows.id
 LEFT JOIN (
@@ -82,7 +82,7 @@ LEFT JOIN (
 ) AS stored ON stored.partition = rows.partition AND stored.id = rows.id
 """
 """One row an example: what came in, what was found, what was decided and why. The top soft label is
-the ensemble's, or that of the first teacher by name where no ensemble was stored."""
+the ensemble's (`mean`), or that of the first teacher by name where no ensemble was stored."""
 
 QUERIES = {"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"}
 TABLE_FUNCTIONS = {"range", "generate_series", "unnest"}

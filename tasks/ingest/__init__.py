@@ -16,6 +16,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from tasks.data import Examples
+from tasks.errors import BadInput
 from tasks.method import Method, third_party
 
 Payload = Literal["image", "text", "features"] | None
@@ -38,7 +39,7 @@ RAW = pa.schema(
 """What a source yields: a row for every input, the bad ones too. Exactly one payload column is used."""
 
 
-class BadSource(Exception):
+class BadSource(BadInput):
     """The partition cannot be read at all: a missing, empty or broken file. One sentence."""
 
 

@@ -51,8 +51,8 @@ def seen_before(values: pl.Series, column: str, uris: list[str]) -> np.ndarray:
         return np.zeros(values.len(), bool)
     with duckdb.connect() as connection:
         connection.register("candidates", pl.DataFrame({"value": values}).to_arrow())
-        found = connection.execute(
+        found: pa.Table = connection.sql(
             f"SELECT DISTINCT value FROM candidates SEMI JOIN read_parquet(?) AS f ON value = f.{column}",
-            [uris],
+            params=[uris],
         ).to_arrow_table()
     return values.is_in(pl.Series(found["value"]).implode()).fill_null(False).to_numpy()

@@ -14,10 +14,11 @@ import numpy as np
 from pydantic import Field
 
 from tasks.data import Examples, State
+from tasks.errors import StageFailed
 from tasks.method import Method, third_party
 
 
-class BadTraining(Exception):
+class BadTraining(StageFailed):
     """A teacher cannot learn from what it was given. One sentence that says what to do."""
 
 

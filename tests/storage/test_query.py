@@ -27,7 +27,7 @@ def curated(store: Store) -> Store:
     put(store, "rows", P, rows(["a", "b", "c"], [0, 1, None], truth=1))
     soft = {
         "id": ["a", "a", "b"],
-        "teacher": ["convnet", "ensemble", "convnet"],
+        "teacher": ["convnet", "mean", "convnet"],
         "fold": [0, -1, 0],
         "classes": [[0, 1], [1, 0], [2, 0]],
         "weights": [[32767, 0], [16384, 8191], [32767, 0]],
@@ -90,7 +90,7 @@ def test_an_empty_view_and_a_full_one_have_the_same_types(curated: Store, tmp_pa
 
 def test_encodings_are_undone(curated: Store) -> None:
     [row] = asked(
-        curated, "SELECT p, given_p, tail_p, class_names FROM soft_labels WHERE teacher = 'ensemble'"
+        curated, "SELECT p, given_p, tail_p, class_names FROM soft_labels WHERE teacher = 'mean'"
     )
     assert row["p"] == [16384 / 32767, 8191 / 32767]
     assert (row["given_p"], row["tail_p"]) == (8191 / 32767, 8192 / 32767)
