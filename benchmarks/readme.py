@@ -1,7 +1,8 @@
 """`python -m benchmarks.readme [--check]` writes measured figures into the documents.
 
 A block `<!-- figures: NAME -->…<!-- /figures -->` of README.md or docs/*.md is filled from
-benchmarks/results/NAME.json, so no figure is ever typed. `--check` changes nothing and exits 1 where
+benchmarks/results/NAME.json, so no figure is ever typed; `figures: NAME goals` takes only the figures
+that have a goal. `--check` changes nothing and exits 1 where
 a document is behind its results.
 """
 
@@ -16,7 +17,9 @@ from pathlib import Path
 from benchmarks.figures import shown
 
 ROOT = Path(__file__).parent.parent
-BLOCK = re.compile(r"(<!-- figures: (?P<name>\w+) -->\n).*?(<!-- /figures -->)", re.DOTALL)
+BLOCK = re.compile(
+    r"(<!-- figures: (?P<name>\w+)(?P<goals> goals)? -->\n).*?(?P<end><!-- /figures -->)", re.DOTALL
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -43,10 +46,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 def fill(text: str, results: Path) -> str:
     """The text with every block filled in. Raises FileNotFoundError where a result is missing."""
-    return BLOCK.sub(lambda block: block[1] + table(results / f"{block['name']}.json") + block[3], text)
+
+    def filled(block: re.Match[str]) -> str:
+        return block[1] + table(results / f"{block['name']}.json", bool(block["goals"])) + block["end"]
+
+    return BLOCK.sub(filled, text)
 
 
-def table(path: Path) -> str:
+def table(path: Path, goals_only: bool) -> str:
     """A result as a Markdown table, with the command that measures it again."""
     name = path.stem
     if not path.exists():
@@ -54,6 +61,8 @@ def table(path: Path) -> str:
     result = json.loads(path.read_text(encoding="utf-8"))
     lines = ["| figure | value | goal | compared with |", "|---|---|---|---|"]
     for figure in result["figures"]:
+        if goals_only and figure["goal"] is None:
+            continue
         cells = (
             figure["name"],
             shown(figure["value"], figure["unit"]) + ("" if figure["holds"] else " (missed)"),

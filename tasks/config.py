@@ -198,7 +198,7 @@ def load(path: str | Path, **overrides: Any) -> Curation:
     try:
         return Curation.model_validate(raw)
     except ValidationError as error:
-        raise BadInput(f"{path}: {explain(error)}") from None
+        raise BadInput(f"{path}: {explain(error, raw)}") from None
 
 
 def expand(value: Any, place: str) -> Any:
@@ -236,26 +236,22 @@ def anchor_paths(raw: dict[str, Any], folder: Path) -> None:
             part["path"] = os.path.normpath(folder / part["path"])
 
 
-def explain(error: ValidationError) -> str:
+def explain(error: ValidationError, raw: dict[str, Any]) -> str:
     """The first problem as one sentence: the place, what is there, what would be right."""
     first = error.errors(include_url=False)[0]
-    kinds = {item for item in first["loc"] if isinstance(item, str) and is_kind(item, first["loc"])}
-    place = ""
-    for item in first["loc"]:
-        if item in kinds:
-            continue
-        place += f"[{item}]" if isinstance(item, int) else f".{item}" if place else str(item)
+    place = place_of(first["loc"], raw)
     return sentence(place, first["type"], first.get("input"), first["msg"], first.get("ctx", {}))
 
 
-def is_kind(item: str, loc: tuple[int | str, ...]) -> bool:
-    """Whether pydantic put the method's kind in the path, where the YAML has no such level."""
-    index = loc.index(item)
-    before = loc[index - 1] if index else None
-    holders = {"source", "encoder", "reinforce", "distill", "relabel"}
-    return before in holders or (
-        isinstance(before, int) and loc[index - 2] in {"filters", "teachers", "detect"}
-    )
+def place_of(loc: tuple[int | str, ...], raw: Any) -> str:
+    """The path in the YAML. Pydantic's own has levels that no file has: a method's kind, a union's branch."""
+    place, here = "", raw
+    for item in loc:
+        if not isinstance(here, dict | list) or (isinstance(here, dict) and here.get("kind") == item):
+            continue
+        place += f"[{item}]" if isinstance(item, int) else f".{item}" if place else item
+        here = here.get(item) if isinstance(here, dict) else here[int(item)]
+    return place
 
 
 def sentence(place: str, kind: str, value: Any, message: str, context: dict[str, Any]) -> str:

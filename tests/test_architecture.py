@@ -20,7 +20,8 @@ STAGES = ("ingest", "teach", "detect", "relabel", "reinforce", "distill", "repor
 METHOD_FILES = [path for path in MODULES if path.parent.name in STAGES and path.parent.parent.name == "tasks"]
 
 UNPICKLERS = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
-HEAVY = ("torch", "sklearn", "prefect", "cleanlab", "matplotlib", "kornia", "scipy", "pandas", "datasets")
+HEAVY = ("torch", "sklearn", "prefect", "cleanlab", "matplotlib", "scipy", "skops", "datasets", "PIL")
+"""Not pandas: pyarrow imports it by itself where it is installed, and cleanlab installs it."""
 
 
 def name_of(path: Path) -> str:
