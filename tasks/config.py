@@ -146,7 +146,9 @@ def impossible(c: Curation) -> list[str]:
         gives = payload or "no payload"
         found.append(f"ingest.encoder {encoder.kind} reads {encoder.reads}, but the source gives {gives}")
     teachers = c.teach.teachers if c.teach else ()
-    readers: list[tuple[str, str]] = [(f"teach.teachers[{i}] {t.kind}", t.reads) for i, t in enumerate(teachers)]
+    readers: list[tuple[str, str]] = [
+        (f"teach.teachers[{i}] {t.kind}", t.reads) for i, t in enumerate(teachers)
+    ]
     if c.distill:
         readers.append((f"distill {c.distill.kind}", c.distill.reads))
     if c.reinforce:

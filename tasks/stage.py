@@ -32,7 +32,7 @@ from tasks.errors import StageFailed
 from tasks.plan import Plan, plan_stage
 from tasks.progress import bar
 from tasks.stages import STAGES
-from tasks.stages.base import Job
+from tasks.stages.base import Job, Stage
 
 FIT_TASKS, SHARD_TASKS = 12, 16
 T = TypeVar("T")
@@ -128,7 +128,8 @@ def run_stage(name: str, run: Run, *given: TableRef | None) -> TableRef | None:
         raise StageFailed(f"{name} of {run.partition} {plan.reason}")
     if plan.current and plan.verdict == "up to date" and not run.force:
         up_to_date(name, run.partition, plan.reason)
-        go_on(stage, plan.job, {table: run.store.ref(table, run.partition) for table in stage.tables})
+        held = {t: ref for t in stage.tables if (ref := run.store.ref(t, run.partition))}
+        refuse_dead_end(stage, plan.job, held)
         return plan.current
     started = perf_counter()
     single_threaded()
@@ -142,8 +143,15 @@ def run_stage(name: str, run: Run, *given: TableRef | None) -> TableRef | None:
     }
     done: dict[str, TableRef] = commit(plan.job, spans, versions, info)
     tell(plan, done, info)
-    go_on(stage, plan.job, done)
+    refuse_dead_end(stage, plan.job, done)
     return done[stage.table]
+
+
+def refuse_dead_end(stage: Stage, job: Job, refs: dict[str, TableRef]) -> None:
+    """Raises StageFailed where nothing can follow what a partition holds, however often it is run."""
+    problem = stage.dead_end(job, refs)
+    if problem:
+        raise StageFailed(problem)
 
 
 def work(job: Job, force: bool) -> tuple[list[tuple[int, int]], int]:

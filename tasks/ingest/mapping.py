@@ -192,7 +192,7 @@ class ColumnSource(FileSource):
         finite = vector.list.eval(pl.element().is_finite().fill_null(False)).list.all()
         return [
             _mark(gone, "missing_payload", f"{column} is empty"),
-            _mark(pl.col(OWN + "untyped"), "wrong_type", "a feature is not a number"),
+            _mark(pl.col(OWN + "untyped").is_not_null(), "wrong_type", pl.col(OWN + "untyped")),
             _mark(vector.list.len() != length, "wrong_length", detail),
             _mark(~finite, "nan_features", "a feature is empty, NaN or infinite"),
         ]
@@ -207,17 +207,15 @@ class ColumnSource(FileSource):
         return _as_list(schema[self.features], self.features).cast(target, strict=False)
 
     def _unreadable(self, schema: pl.Schema) -> pl.Expr:
-        """Whether a cell that holds something became null on the way to a number."""
+        """What is wrong where a cell that holds something became null on the way to a number, else null."""
+        blank = pl.lit(None, pl.String)
         if self.features is None:
-            return pl.lit(False)
+            return blank
         if not isinstance(self.features, str):
-            cells = (pl.col(name) for name in self.features)
-            return pl.any_horizontal(
-                cell.is_not_null() & cell.cast(pl.Float32, strict=False).is_null() for cell in cells
-            )
-        nulls = pl.element().is_null()
-        before = _as_list(schema[self.features], self.features).list.eval(nulls).list.sum()
-        return self._vector(schema).list.eval(nulls).list.sum() > before
+            told = (_no_number(pl.col(name), pl.lit(name)) for name in self.features)
+            return pl.coalesce(*told, blank)
+        told = _no_number(pl.element(), pl.lit(self.features))
+        return _as_list(schema[self.features], self.features).list.eval(told.drop_nulls()).list.first()
 
     def _check_types(self, frame: pl.DataFrame) -> None:
         """Raise BadSource for a column whose type could hold nothing of the kind it is mapped to."""
@@ -241,6 +239,11 @@ def _mark(where: pl.Expr, defect: str | pl.Expr, detail: str | pl.Expr) -> pl.Ex
     code = pl.lit(defect) if isinstance(defect, str) else defect
     why = pl.lit(detail) if isinstance(detail, str) else detail
     return pl.when(where).then(pl.struct(code.alias("defect"), why.alias("detail")))
+
+
+def _no_number(cell: pl.Expr, column: pl.Expr) -> pl.Expr:
+    lost = cell.is_not_null() & cell.cast(pl.Float32, strict=False).is_null()
+    return pl.when(lost).then(pl.format("{} holds '{}', which is no number", column, cell.cast(pl.String)))
 
 
 def _as_text(dtype: pl.DataType, column: str, days: bool = False) -> pl.Expr:

@@ -83,7 +83,11 @@ class IngestStage(Stage):
         if refs["rows"].rows:
             return None
         n = refs["rejects"].rows
-        why = f"all {n:,} inputs were rejected; `winnow sql` on rejects says why" if n else "there were none"
+        why = (
+            f"all {n:,} inputs were rejected; `winnow sql` on rejects says why"
+            if n
+            else "there were none; see whether it arrived whole"
+        )
         return f"ingest of {job.partition} kept no row: {why}"
 
 
@@ -168,21 +172,22 @@ def blame(frame: pl.DataFrame, bad: np.ndarray, code: str | pl.Series, detail: p
 
 def rejects(frame: pl.DataFrame, payload: str | None) -> pa.Table:
     """The bad inputs with all that is needed to mend them and ingest them again."""
+    numbers = pl.col("features").list.eval(pl.element().cast(pl.String).fill_null("null")).list.join(", ")
     bodies = {
         "image": pl.col("image"),
-        "text": pl.col("text").cast(pl.Binary),
-        "features": pl.format("[{}]", pl.col("features").cast(pl.List(pl.String)).list.join(", ")).cast(
-            pl.Binary
+        "features": pl.when(pl.col("features").is_not_null()).then(
+            pl.format("[{}]", numbers).cast(pl.Binary)
         ),
     }
-    body = bodies[payload] if payload else pl.lit(None, pl.Binary)
+    body = bodies.get(payload or "", pl.lit(None, pl.Binary))
     table = frame.select(
         "id",
         "source",
         "position",
         pl.col("defect").alias("reason"),
         "detail",
-        pl.coalesce(body, pl.col("text").cast(pl.Binary)).alias("payload"),
+        # A line that could not be taken apart is in `text`, whatever the payload would have been.
+        pl.coalesce(pl.col("text").cast(pl.Binary), body).alias("payload"),
     )
     return table.to_arrow()
 

@@ -46,8 +46,9 @@ class TeachStage(Stage):
         folds = folds_of(window.keys, teach.folds)
         train = window.take(usable & (folds != fold))
         if not len(train):
+            way_out = "label more rows, or widen window" if usable.any() else "map the source's label, or leave out teach"
             raise StageFailed(
-                f"teach of {job.partition}: no labelled training row outside fold {fold}; lower teach.folds"
+                f"teach of {job.partition}: no labelled training row outside fold {fold}; {way_out}"
             )
         seed = seed_of(job.curation.dataset, job.partition, teacher.identity(), fold)
         state = teacher.fit(train, n_classes, seed, job.device)
