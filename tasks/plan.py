@@ -64,8 +64,7 @@ def plan_stage(
         return Plan(stage.name, partition, "up to date", f"{current.rows:,} rows", job, current, parts)
     before = store.info(current).get("parts", {})
     changed = [name for name in parts if parts[name] != before.get(name)]
-    labels = {"methods": "the input or its mapping" if stage.name == "ingest" else "its methods"}
-    reason = " and ".join(labels.get(name, name) for name in changed) + " changed"
+    reason = ", ".join(in_words(stage, name) for name in changed) + " changed"
     return Plan(stage.name, partition, "runs", reason, job, current, parts)
 
 
@@ -101,8 +100,9 @@ def gather(
     that failed half-way is left out whole.
     """
     makers = {table: s.name for s in STAGES.values() for table in s.tables}
+    before = {t: store.refs(t, up_to=partition) for t in stage.reads_before(curation)}
     made = {table for s in enabled(curation) for table in s.tables}
-    inputs: dict[str, tuple[TableRef, ...]] = {}
+    inputs = {t: tuple(ref for ref in refs if ref.partition != partition) for t, refs in before.items()}
     missing = []
     for table in (*stage.reads, *stage.reads_if_there):
         ref = given.get(table) or (
@@ -123,6 +123,13 @@ def gather(
         last = shared[-curation.window_size :] if curation.window_size else shared
         inputs.update({table: tuple(refs[p] for p in last) for table, refs in windows.items()})
     return inputs, sorted(set(missing), key=list(STAGES).index)
+
+
+def in_words(stage: Stage, part: str) -> str:
+    """An ingredient of a fingerprint as people call it."""
+    if stage.name == "ingest":
+        return {"methods": "the input or its mapping", "rows": "earlier partitions"}.get(part, part)
+    return "its methods" if part == "methods" else part
 
 
 def digest(value: Any) -> str:

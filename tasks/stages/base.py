@@ -82,6 +82,10 @@ class Stage(ABC):
     """Tables of the window's partitions, the partition itself last."""
     reads_if_there: ClassVar[tuple[str, ...]] = ()
 
+    def reads_before(self, curation: Curation) -> tuple[str, ...]:
+        """Tables of which it reads every partition earlier by name, as far as they are there."""
+        return ()
+
     @property
     def table(self) -> str:
         return self.tables[-1]

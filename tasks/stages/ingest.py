@@ -41,6 +41,12 @@ class IngestStage(Stage):
             encoder.identity() if encoder else None,
         ]
 
+    def reads_before(self, curation: Curation) -> tuple[str, ...]:
+        """Earlier rows decide what is a duplicate, of an id that the source gives or of a content. Ids
+        that winnow gives carry the partition's name and cannot occur in two."""
+        own_ids = getattr(curation.source, "id", "given") is None
+        return () if own_ids and not filters_duplicates(curation) else ("rows",)
+
     def parts(self, job: Job) -> list[str]:
         return ["scan"]
 
@@ -58,9 +64,9 @@ class IngestStage(Stage):
             occurrence=pl.int_range(pl.len(), dtype=pl.Int32).over("content"),
             again=(pl.int_range(pl.len()).over("id") > 0) & pl.col("id").is_not_null(),
         )
-        earlier = [ref.partition for ref in job.store.refs("rows", up_to=job.partition)]
-        uris = job.store.file_uris("rows", partitions=[p for p in earlier if p != job.partition])
-        duplicates = any(method.kind == "exact_duplicates" for method in job.curation.ingest.filters)
+        earlier = [ref.partition for ref in job.inputs.get("rows", ())]
+        uris = job.store.file_uris("rows", partitions=earlier) if earlier else []
+        duplicates = filters_duplicates(job.curation)
         occurrence = frame["occurrence"].to_numpy()
         seen = (occurrence > 0) | seen_before(frame["content"], "content_hash", uris if duplicates else [])
         doubled = frame["again"].to_numpy() | seen_before(frame["id"], "id", uris)
@@ -89,6 +95,10 @@ class IngestStage(Stage):
             else "there were none; see whether it arrived whole"
         )
         return f"ingest of {job.partition} kept no row: {why}"
+
+
+def filters_duplicates(curation: Curation) -> bool:
+    return any(method.kind == "exact_duplicates" for method in curation.ingest.filters)
 
 
 def learn_classes(job: Job, found: pa.ChunkedArray) -> None:

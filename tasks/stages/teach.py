@@ -46,7 +46,11 @@ class TeachStage(Stage):
         folds = folds_of(window.keys, teach.folds)
         train = window.take(usable & (folds != fold))
         if not len(train):
-            way_out = "label more rows, or widen window" if usable.any() else "map the source's label, or leave out teach"
+            way_out = (
+                "label more rows, or widen window"
+                if usable.any()
+                else "map the source's label, or leave out teach"
+            )
             raise StageFailed(
                 f"teach of {job.partition}: no labelled training row outside fold {fold}; {way_out}"
             )

@@ -246,3 +246,35 @@ def test_a_persons_decision_outranks_the_machine(
         labels = {r["id"]: r for r in store.read(store.refs("labels")).to_pylist()}
         found = labels[row["id"]]
         assert (found["label"], found["action"], found["decided_by"]) == (int(other), "human", "ada")
+
+
+def test_the_order_of_partitions_changes_no_table(
+    prefect_api: str, tmp_path: Path, digits_yaml: Digits
+) -> None:
+    """Two dates with a row in common; the dates' own tables, whatever came first."""
+    nights = ("2026-01-01", "2026-01-02")
+    for night, cases in zip(nights, (range(60), range(50, 120)), strict=True):
+        lines = [f"c{case},{case % 3},{case % 7},{'ab'[case % 3 == 0]}" for case in cases]
+        (tmp_path / f"{night}.csv").write_text("\n".join(["case,x,y,label", *lines]))
+    source = {
+        "kind": "csv",
+        "path": "../{partition}.csv",
+        "id": "case",
+        "label": "label",
+        "features": ["x", "y"],
+    }
+    stores = []
+    for order in (nights, (*nights[::-1], nights[1])):
+        folder = tmp_path / order[0]
+        folder.mkdir()
+        path = digits_yaml(
+            folder,
+            source=source,
+            ingest={"encoder": {"kind": "features"}},
+            reinforce={"kind": "jitter", "scale": 0.1},
+        )
+        for night in order:
+            store = curate(path, night)
+        stores.append(store)
+    assert stores[0].refs("rejects")[1].rows == 10
+    assert contents(stores[1]) == contents(stores[0])
