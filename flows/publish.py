@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from prefect import runtime, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
@@ -9,7 +11,6 @@ from prefect.cache_policies import NO_CACHE
 from storage import releases
 from storage.releases import HELD, PUBLISHED, Release
 from storage.store import Store, TableRef
-from storage.tables import TABLES
 from tasks.errors import StageFailed
 from tasks.gates import describe, judge
 from tasks.stage import Run, key_of
@@ -17,28 +18,19 @@ from tasks.stage import Run, key_of
 
 @task(task_run_name="publish {run.partition}", cache_policy=NO_CACHE, persist_result=False)
 def publish(run: Run, report: TableRef | None) -> Release:
-    """Release the tables as they stand, unless the newest release already holds them.
+    """Release the tables as they stand, unless a release already holds them: rolling back makes none.
 
-    A release that fails a gate is kept as held, for inspection; readers keep the last good one.
-    Raises StageFailed with the figures.
+    `report` is the partition's figures, which must be there first. A release that fails a gate is kept
+    as held, for inspection; readers keep the last good one. Raises StageFailed with the figures.
     """
     store = run.store
-    assert report is not None, "every curation has a report"
-    versions = {
-        name: version
-        for name in TABLES
-        if name != "releases" and (version := store.version(name)) is not None
-    }
-    release = released(store, versions)
+    release = releases.standing(store)
     if release is None:
-        metrics = store.read([report], ["name", "value"]).to_pydict()
-        outcomes = judge(run.curation.gates, dict(zip(metrics["name"], metrics["value"], strict=True)))
-        checks = [
-            {"name": gate.metric, "value": gate.value, "bound": describe(gate), "passed": gate.passed}
-            for gate in outcomes
-        ]
-        status = PUBLISHED if all(gate.passed for gate in outcomes) else HELD
-        number = releases.publish(store, run.partition, runtime.flow_run.name, checks, versions, status)
+        checks = [found for partition in unseen(store) for found in checked(run, partition)]
+        status = PUBLISHED if all(check["passed"] for check in checks) else HELD
+        number = releases.publish(
+            store, run.partition, runtime.flow_run.name, checks, releases.versions(store), status
+        )
         release = releases.get(store, number)
     create_markdown_artifact(
         key=key_of(f"{run.curation.dataset} {run.partition}"),
@@ -50,9 +42,29 @@ def publish(run: Run, report: TableRef | None) -> Release:
     return release
 
 
-def released(store: Store, versions: dict[str, int]) -> Release | None:
-    """The newest release of exactly these versions, published or held; rolling back makes no new one."""
-    return next((found for found in reversed(releases.listing(store)) if found.versions == versions), None)
+def unseen(store: Store) -> list[str]:
+    """The partitions whose figures readers do not have yet: a night that was held stays one of them, so
+    that the next good night does not publish it along with itself."""
+    release = releases.published(store)
+    version = release.versions.get("metrics") if release else None
+    known = set(store.file_uris("metrics", version)) if version is not None else set()
+    return [
+        p
+        for p in store.partitions("metrics")
+        if not known.issuperset(store.file_uris("metrics", partitions=[p]))
+    ]
+
+
+def checked(run: Run, partition: str) -> list[dict[str, Any]]:
+    """The gates on one partition's figures; those of other partitions carry its name."""
+    ref = run.store.ref("metrics", partition)
+    assert ref is not None
+    figures = run.store.read(ref, ["name", "value"]).to_pydict()
+    place = "" if partition == run.partition else f"{partition} "
+    return [
+        {"name": f"{place}{gate.metric}", "value": gate.value, "bound": describe(gate), "passed": gate.passed}
+        for gate in judge(run.curation.gates, dict(zip(figures["name"], figures["value"], strict=True)))
+    ]
 
 
 def held(partition: str, release: Release) -> str:

@@ -6,9 +6,7 @@ from flows import backfill, show
 from flows.backfill import Choice, Only, Order, backfill_partitions, choose
 from flows.engine import quiet, task_runner
 from storage import releases
-from storage.releases import Release
 from storage.store import Store, TableRef
-from storage.tables import TABLES
 from tasks.config import Curation
 from tasks.errors import BadInput
 from tasks.plan import enabled, plan_partition, plan_stage
@@ -39,9 +37,9 @@ def run_partition(curation: Curation, store: Store, partition: str, force: bool,
 def curate_partition(curation: Curation, store: Store, partition: str, force: bool, verbose: bool) -> bool:
     """Curate and publish one partition; whether there was anything to do."""
     require_arrived(curation, partition)
-    release = standing(store)
+    release = releases.standing(store)
     plans = plan_partition(curation, store, partition)
-    if release and not force and all(plan.verdict == "up to date" for plan in plans):
+    if release and release.readable and not force and all(plan.verdict == "up to date" for plan in plans):
         show.line(f"{curation.dataset} {partition} is up to date (release {release.number})")
         return False
     quiet(verbose)
@@ -131,17 +129,6 @@ def listed(partitions: list[str]) -> str:
     if len(partitions) <= 3:
         return ", ".join(partitions) or "none"
     return f"{len(partitions):,}, {partitions[0]} to {partitions[-1]}"
-
-
-def standing(store: Store) -> Release | None:
-    """The release that holds the tables as they stand, unless its gates hold it back."""
-    versions = {table: store.version(table) for table in TABLES if table != "releases"}
-    current = {table: version for table, version in versions.items() if version is not None}
-    release = releases.published(store)
-    if release and release.versions == current:
-        return release
-    passed = (found for found in reversed(releases.listing(store)) if found.readable)
-    return next((found for found in passed if found.versions == current), None)
 
 
 def refs(curation: Curation, store: Store, partition: str) -> dict[str, TableRef]:

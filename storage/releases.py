@@ -19,7 +19,7 @@ from storage import parquet
 from storage.errors import StoreError
 from storage.leases import lease
 from storage.store import Store
-from storage.tables import file_schema
+from storage.tables import TABLES, file_schema
 
 PUBLISHED, HELD, ROLLED_BACK = "published", "held", "rolled_back_to_"
 FINGERPRINT = "release"
@@ -91,6 +91,18 @@ def published(store: Store) -> Release | None:
         if release.readable:
             return release
     return None
+
+
+def versions(store: Store) -> dict[str, int]:
+    """The newest version of every table but `releases` itself: what a release made now would hold."""
+    found = {table: store.version(table) for table in TABLES if table != "releases"}
+    return {table: version for table, version in found.items() if version is not None}
+
+
+def standing(store: Store) -> Release | None:
+    """The newest release, held or not, of the tables exactly as they stand; None if they changed since."""
+    current = versions(store)
+    return next((release for release in reversed(listing(store)) if release.versions == current), None)
 
 
 def get(store: Store, number: int) -> Release:

@@ -175,6 +175,21 @@ def test_a_failed_gate_holds_the_release_and_readers_keep_the_last_good_one(
     assert [release.status for release in releases.listing(store)] == ["published", "held"]
 
 
+def test_a_good_night_does_not_publish_a_held_one_along_with_itself(
+    prefect_api: str, tmp_path: Path, digits_yaml: Digits
+) -> None:
+    from tasks.errors import StageFailed
+
+    path = digits_yaml(tmp_path, gates=[{"metric": "rejected", "at_least": 1}])
+    with pytest.raises(StageFailed, match="release 1 of 2026-01-01 is held"):
+        curate(path)
+    with pytest.raises(
+        StageFailed, match=r"release 2 of 2026-01-02 is held: 2026-01-01 rejected is 0, .*; rejected is 0"
+    ):
+        curate(path, "2026-01-02")
+    assert releases.published(store_of(load(path))) is None
+
+
 def start(path: Path, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
     """`winnow run` of the night in a process of its own."""
     command = [

@@ -89,9 +89,7 @@ def test_an_empty_view_and_a_full_one_have_the_same_types(curated: Store, tmp_pa
 
 
 def test_encodings_are_undone(curated: Store) -> None:
-    [row] = asked(
-        curated, "SELECT p, given_p, tail_p, class_names FROM soft_labels WHERE teacher = 'mean'"
-    )
+    [row] = asked(curated, "SELECT p, given_p, tail_p, class_names FROM soft_labels WHERE teacher = 'mean'")
     assert row["p"] == [16384 / 32767, 8191 / 32767]
     assert (row["given_p"], row["tail_p"]) == (8191 / 32767, 8192 / 32767)
     assert row["class_names"] == ["dog", "cat"]
