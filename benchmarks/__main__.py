@@ -26,7 +26,7 @@ from benchmarks.figures import Figure, shown
 
 FOLDER = Path(__file__).parent
 RESULTS = FOLDER / "results"
-LIBRARIES = ("cleanlab", "deltalake", "duckdb", "numpy", "polars", "prefect", "pyarrow", "scikit-learn", "torch")
+LIBRARIES = ("cleanlab", "deltalake", "duckdb", "numpy", "polars", "prefect", "pyarrow", "torch")
 
 
 def main(arguments: list[str] | None = None) -> int:

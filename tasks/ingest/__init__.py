@@ -74,8 +74,12 @@ class Source(Method, ABC):
         """Changes when the partition's input does; cheap (file sizes and times, never contents)."""
 
     @abstractmethod
-    def read(self, partition: str) -> Iterator[pa.RecordBatch]:
-        """The partition's rows in a fixed order, streamed in batches of schema RAW. Raises BadSource."""
+    def read(self, partition: str, start: int = 0) -> Iterator[pa.RecordBatch]:
+        """The partition's rows from position `start` on, in a fixed order, streamed in batches of schema RAW.
+
+        A row is the same, its position too, wherever reading starts. A shard is read this way, so what
+        comes before `start` should cost as little as the format allows. Raises BadSource.
+        """
 
 
 class Filter(Method, ABC):

@@ -6,7 +6,9 @@ is a `broken_line`, and the next line starts afresh. With `newlines_in_values` a
 ends at the first newline before which the number of quotes is even. That is what spreadsheets write, but
 a single stray quote then swallows rows up to the next one, and if none comes, the file cannot be read.
 Lines without any character are no rows. An empty field is a missing one. Cost: one pass; lines are
-checked by a regular expression in Polars and taken apart by Arrow.
+checked by a regular expression in Polars and taken apart by Arrow. Which line a row is on cannot be known
+without looking at every line before it, so reading from a row on splits those into lines, and drops them
+before they are checked and taken apart.
 """
 
 from __future__ import annotations
@@ -48,12 +50,24 @@ class Csv(ColumnSource):
             raise ValueError("features of a csv source is a list of columns; a CSV field holds no lists")
         return self
 
-    def _frames(self, files: list[File]) -> Iterator[pl.DataFrame]:
+    def _frames(self, files: list[File], start: int = 0) -> Iterator[pl.DataFrame]:
         for file in files:
             with reading(file.name, self.form):
-                yield from self._file(file)
+                for names, lines in self.lines(file):
+                    if start < lines.height:
+                        rows = self._fields(lines.slice(start), names)
+                        yield rows.with_columns(pl.lit(file.name).alias(SOURCE))
+                    start = max(start - lines.height, 0)
 
-    def _file(self, file: File) -> Iterator[pl.DataFrame]:
+    def _count(self, files: list[File]) -> int:
+        total = 0
+        for file in files:
+            with reading(file.name, self.form):
+                total += sum(lines.height for _, lines in self.lines(file))
+        return total
+
+    def lines(self, file: File) -> Iterator[tuple[list[str], pl.DataFrame]]:
+        """The header's names, and the lines that are rows, broken ones too."""
         names: list[str] | None = None
         records = read_lines(file.path, self.batch_rows)
         if self.newlines_in_values:
@@ -64,8 +78,7 @@ class Csv(ColumnSource):
             if names is None:
                 names = self._header(lines["line"][0], file.name)
                 lines = lines.slice(1)
-            if lines.height:
-                yield self._fields(lines, names).with_columns(pl.lit(file.name).alias(SOURCE))
+            yield names, lines
         if names is None:
             raise BadSource(f"{file.name}: is empty; a CSV file has at least a header line")
 

@@ -9,8 +9,10 @@ nothing of formats. A partition is found by exactly one rule:
   (to within one row) over so many consecutive dates;
 - `partition`: everything belongs to this one.
 
-Cost: a `{partition}` reads the files of one partition. The other rules read every file once per
-partition, and `days` reads them once more to count their rows where the format does not store that.
+Cost: a `{partition}` reads the files of one partition. `partition_column` reads every file once per
+partition; `days` reads its own rows, and counts all of them first where the format does not store that.
+Reading from a row on skips what comes before as far as the format can, but under `partition_column`,
+where only the column says which rows count, everything before is read and dropped.
 """
 
 from __future__ import annotations
@@ -19,15 +21,16 @@ import glob
 import hashlib
 import json
 import re
+import sys
 import zipfile
 import zlib
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import duckdb
 import polars as pl
@@ -42,6 +45,8 @@ UNKNOWN = "unknown"
 PARTITION_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 """What may name a partition: such names are safe in paths, in SQL and on the command line."""
 
+Batch = TypeVar("Batch", pl.DataFrame, pa.RecordBatch)
+
 BATCH_ROWS = 4096
 BATCH_BYTES = 2**26
 
@@ -51,7 +56,8 @@ _BROKEN = (
 )
 """What the readers of damaged files raise."""
 
-_WILDCARD = re.compile(r"[*?\[{]")
+WILDCARD = re.compile(r"[*?\[{]")
+"""What makes a part of a path a pattern."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +110,7 @@ class FileSource(Source):
                 f"got {given}"
             )
         parts = [part for part in Path(self.path).parts if "{partition}" in part]
-        if len(parts) > 1 or any(_WILDCARD.search(part.replace("{partition}", "", 1)) for part in parts):
+        if len(parts) > 1 or any(WILDCARD.search(part.replace("{partition}", "", 1)) for part in parts):
             raise ValueError(
                 f"path {self.path} must have {{partition}} once, in a part that has no other wildcard"
             )
@@ -132,10 +138,10 @@ class FileSource(Source):
         return max(16, min(BATCH_ROWS, BATCH_BYTES // (height * width * channels)))
 
     @abstractmethod
-    def _frames(self, files: list[File]) -> Iterator[pl.DataFrame]:
-        """The files' rows as found, bad ones too, in a fixed order, at most `batch_rows` at a time.
+    def _frames(self, files: list[File], start: int = 0) -> Iterator[pl.DataFrame]:
+        """The files' rows from row `start` on as found, bad ones too, at most `batch_rows` at a time.
 
-        Raises BadSource.
+        Their order is fixed; batches may be empty. Raises BadSource.
         """
 
     @abstractmethod
@@ -166,14 +172,14 @@ class FileSource(Source):
 
     def fingerprint(self, partition: str) -> str:
         """From names, sizes and modification times; of all files where the rule shares them."""
-        stats = [(file.name, file.path.stat()) for file in self._files(partition)]
+        stats = [(file.name, file.path.stat()) for file in self._inputs(partition)]
         facts = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
-    def read(self, partition: str) -> Iterator[pa.RecordBatch]:
+    def read(self, partition: str, start: int = 0) -> Iterator[pa.RecordBatch]:
         files = self._files(partition)
-        position = 0
-        for found in self._rows(files, partition):
+        position = start
+        for found in self._rows(files, partition, start):
             rows = self._map(found).with_columns(
                 position=pl.int_range(position, position + found.height, dtype=pl.Int64)
             )
@@ -184,19 +190,25 @@ class FileSource(Source):
                 f"{self.path}: no row belongs to partition {partition}; see the partitions it has"
             )
 
-    def _rows(self, files: list[File], partition: str) -> Iterator[pl.DataFrame]:
-        """The rows of `files` that belong to the partition, as found."""
-        rule = self._rule
-        first, last, row = 0, 2**63, 0
-        if rule == "days":
+    def rows_of(self, files: list[File]) -> Iterator[pl.DataFrame]:
+        """All rows of `files` as columns of RAW, without positions. Raises BadSource."""
+        return (self._map(frame) for frame in self._frames(files) if frame.height)
+
+    def _rows(self, files: list[File], partition: str, start: int) -> Iterator[pl.DataFrame]:
+        """The rows of `files` that belong to the partition, from its row `start` on, as found."""
+        if self._rule == "partition_column":
+            frames = (frame.filter(self._names(frame) == partition) for frame in self._frames(files))
+            yield from (mine for mine in drop_first(frames, start) if mine.height)
+            return
+        row, last = start, sys.maxsize
+        if self._rule == "days":
             dates = self._dates()
             day, n = dates.index(partition), self._count(files)
-            first, last = day * n // len(dates), (day + 1) * n // len(dates)
-        for frame in self._frames(files):
-            if rule == "partition_column":
-                mine = frame.filter(self._names(frame) == partition)
-            else:
-                mine = frame.slice(max(first - row, 0), max(last - max(first, row), 0))
+            row, last = day * n // len(dates) + start, (day + 1) * n // len(dates)
+        if row >= last:
+            return
+        for frame in self._frames(files, row):
+            mine = frame.head(last - row)
             row += frame.height
             if mine.height:
                 yield mine
@@ -249,6 +261,10 @@ class FileSource(Source):
             and not any(part.startswith((".", "_")) for part in file.relative_to(folder).parts)
         ]
 
+    def _inputs(self, partition: str) -> list[File]:
+        """The files whose change is the partition's."""
+        return self._files(partition)
+
     def _files(self, partition: str | None) -> list[File]:
         """The partition's files in name order. Raises BadSource if there is no such partition."""
         rule = self._rule
@@ -267,6 +283,13 @@ class FileSource(Source):
             what = f"no partition {partition}" if rule == "{partition} in path" else f"no {self.form} file"
             raise BadSource(f"{self.path}: {what} has arrived there; check path and the name of its files")
         return [File(found[name], name) for name in sorted(found)]
+
+
+def drop_first(batches: Iterable[Batch], n: int) -> Iterator[Batch]:
+    """The batches without their first `n` rows."""
+    for batch in batches:
+        yield batch.slice(n)
+        n = max(n - len(batch), 0)
 
 
 def to_raw(rows: pl.DataFrame) -> pa.RecordBatch:

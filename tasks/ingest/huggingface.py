@@ -3,7 +3,8 @@
 Its Arrow files are read as such, memory-mapped, batch by batch; the `datasets` package is not needed.
 What its features say is understood: a ClassLabel becomes its name (-1 is no label, as there), an Image
 its bytes, and the splits of a DatasetDict become the rows' split. Only shards that `state.json` lists
-are read, so that left-overs of an earlier save do no harm. Cost: one pass over the mapped columns.
+are read, so that left-overs of an earlier save do no harm. Cost: one pass over the mapped columns; of
+batches before the row that reading starts at, only the headers are read.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class HuggingFace(ColumnSource):
         with reading(f"{folder.name}/{name}", self.form):
             return dict(json.loads((folder.path / name).read_text()))
 
-    def _frames(self, files: list[File]) -> Iterator[pl.DataFrame]:
+    def _frames(self, files: list[File], start: int = 0) -> Iterator[pl.DataFrame]:
         for folder in self._folders(files):
             classes = _class_names(self._json(folder, "dataset_info.json"))
             is_split = (folder.path.parent / "dataset_dict.json").is_file()
@@ -63,10 +64,12 @@ class HuggingFace(ColumnSource):
                 file = Path(str(shard["filename"])).name
                 name = (Path(folder.name) / file).as_posix()
                 for batch in self._batches(folder.path / file, name):
-                    yield _named(pl.DataFrame(batch), classes).with_columns(
-                        pl.lit(folder.path.name if is_split else None, pl.String).alias(_SPLIT),
-                        pl.lit(name).alias(SOURCE),
-                    )
+                    if start < batch.num_rows:
+                        yield _named(pl.DataFrame(batch.slice(start)), classes).with_columns(
+                            pl.lit(folder.path.name if is_split else None, pl.String).alias(_SPLIT),
+                            pl.lit(name).alias(SOURCE),
+                        )
+                    start = max(start - batch.num_rows, 0)
 
     def _batches(self, path: Path, name: str) -> Iterator[pa.RecordBatch]:
         with (

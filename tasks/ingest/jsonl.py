@@ -4,7 +4,8 @@ A line that is not valid JSON, not an object, or not UTF-8 is a row with defect 
 kept. Values are read by DuckDB whatever type each line gives them (a label may be `3` on one line and
 `"3"` on the next); a label, id or text that is itself an object or a list, and features that are no
 list, are `wrong_type`. A key that is absent is a missing value: no line has to have any key. Blank
-lines are no rows. Cost: one pass; lines are parsed once per mapped column, in C++.
+lines are no rows. Cost: one pass; lines are parsed once per mapped column, in C++. Lines before the row
+that reading starts at are split, because blank ones do not count, and dropped before they are parsed.
 """
 
 from __future__ import annotations
@@ -31,17 +32,30 @@ class Jsonl(ColumnSource):
         form + packed for form in (".jsonl", ".ndjson") for packed in COMPRESSIONS
     )
 
-    def _frames(self, files: list[File]) -> Iterator[pl.DataFrame]:
+    def _frames(self, files: list[File], start: int = 0) -> Iterator[pl.DataFrame]:
         query = self._query()
         with duckdb.connect(config={"threads": 1, "enable_external_access": False}) as connection:
             for file in files:
                 with reading(file.name, self.form):
-                    if not file.path.stat().st_size:
-                        raise BadSource(f"{file.name}: is empty; remove it or write its rows")
-                    for lines in read_lines(file.path, self.batch_rows):
-                        connection.register("lines", without_blanks(lines).to_arrow())
-                        rows = pl.DataFrame(connection.sql(query).to_arrow_table())
-                        yield rows.with_columns(pl.lit(file.name).alias(SOURCE))
+                    for lines in self._lines(file):
+                        if start < lines.height:
+                            connection.register("lines", lines.slice(start).to_arrow())
+                            rows = pl.DataFrame(connection.sql(query).to_arrow_table())
+                            yield rows.with_columns(pl.lit(file.name).alias(SOURCE))
+                        start = max(start - lines.height, 0)
+
+    def _count(self, files: list[File]) -> int:
+        total = 0
+        for file in files:
+            with reading(file.name, self.form):
+                total += sum(lines.height for lines in self._lines(file))
+        return total
+
+    def _lines(self, file: File) -> Iterator[pl.DataFrame]:
+        """The lines that are rows, broken ones too."""
+        if not file.path.stat().st_size:
+            raise BadSource(f"{file.name}: is empty; remove it or write its rows")
+        return map(without_blanks, read_lines(file.path, self.batch_rows))
 
     def _query(self) -> str:
         """SQL from `lines` (line, is_text) to the mapped columns as text, and the defects found."""

@@ -212,8 +212,7 @@ class ColumnSource(FileSource):
         if self.features is None:
             return blank
         if not isinstance(self.features, str):
-            told = (_no_number(pl.col(name), pl.lit(name)) for name in self.features)
-            return pl.coalesce(*told, blank)
+            return pl.coalesce(*(_no_number(pl.col(name), pl.lit(name)) for name in self.features), blank)
         told = _no_number(pl.element(), pl.lit(self.features))
         return _as_list(schema[self.features], self.features).list.eval(told.drop_nulls()).list.first()
 

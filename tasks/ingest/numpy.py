@@ -3,11 +3,13 @@
 Arrays are (n, ...) and all of one length. Images are uint8 of any shape whose rows have height * width *
 channels values; features in one array are (n, feature_length). Headers are read by NumPy, data streamed
 behind them, so that a compressed archive is never held whole; arrays of objects, which only unpickling
-could read, are refused. Cost: one pass over the mapped arrays.
+could read, are refused. Cost: one pass over the mapped arrays; rows before the one that reading starts
+at are jumped over, in a compressed archive unpacked and dropped.
 """
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -47,11 +49,18 @@ class StoredArray:
             raise BadSource(f"{name}: is not laid out row by row; save np.ascontiguousarray of it")
         return cls(stream, shape, dtype)
 
+    @property
+    def row_bytes(self) -> int:
+        return int(np.prod(self.shape[1:], dtype=np.int64)) * self.dtype.itemsize
+
+    def skip(self, n: int) -> None:
+        """Leave out the next n rows."""
+        self.stream.seek(n * self.row_bytes, os.SEEK_CUR)
+
     def take(self, n: int) -> np.ndarray:
         """The next n rows."""
-        row = int(np.prod(self.shape[1:], dtype=np.int64)) * self.dtype.itemsize
-        data = self.stream.read(n * row)
-        if len(data) < n * row:
+        data = self.stream.read(n * self.row_bytes)
+        if len(data) < n * self.row_bytes:
             raise EOFError("it ends before its last row")
         return np.frombuffer(data, self.dtype).reshape(n, *self.shape[1:])
 
@@ -64,13 +73,17 @@ class Numpy(ColumnSource):
     form: ClassVar[str] = "NumPy"
     suffixes: ClassVar[tuple[str, ...]] = (".npz", ".npy")
 
-    def _frames(self, files: list[File]) -> Iterator[pl.DataFrame]:
+    def _frames(self, files: list[File], start: int = 0) -> Iterator[pl.DataFrame]:
         for name, members in self._sets(files).items():
             with reading(name, self.form), ExitStack() as stack:
                 arrays = self._open(name, members, stack)
                 n = self._length(name, arrays)
-                for start in range(0, n, self.batch_rows):
-                    rows = min(self.batch_rows, n - start)
+                first, start = min(start, n), max(start - n, 0)
+                if first < n:
+                    for array in arrays.values():
+                        array.skip(first)
+                for row in range(first, n, self.batch_rows):
+                    rows = min(self.batch_rows, n - row)
                     columns = [self._column(name, key, array.take(rows)) for key, array in arrays.items()]
                     yield pl.DataFrame(columns).with_columns(pl.lit(name).alias(SOURCE))
 

@@ -57,19 +57,19 @@ class SklearnDigits(Source):
         self._day(partition)
         return hashlib.sha256(f"{self.kind} {partition}".encode()).hexdigest()
 
-    def read(self, partition: str) -> Iterator[pa.RecordBatch]:
+    def read(self, partition: str, start: int = 0) -> Iterator[pa.RecordBatch]:
         from sklearn.datasets import load_digits
 
         day = self._day(partition)
         images, truth = load_digits(return_X_y=True)
         n = len(truth)
-        order = _shuffle(n, "order")[day * n // self.days : (day + 1) * n // self.days]
+        order = _shuffle(n, "order")[day * n // self.days : (day + 1) * n // self.days][start:]
         pixels = np.rint(images[order] * (255 / 16)).astype(np.uint8)
         data = pa.FixedSizeBinaryArray.from_buffers(pa.binary(64), len(order), [None, pa.py_buffer(pixels)])
         rows = pl.DataFrame(
             {
                 "source": pl.repeat("sklearn.datasets.load_digits", len(order), eager=True),
-                "position": np.arange(len(order), dtype=np.int64),
+                "position": np.arange(start, start + len(order), dtype=np.int64),
                 "id": pl.Series(order).cast(pl.String).str.zfill(4),
                 "split": pl.repeat("train", len(order), eager=True),
                 "label": pl.Series(self._given(truth)[order]).cast(pl.String),

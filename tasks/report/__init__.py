@@ -17,7 +17,8 @@ import numpy as np
 
 from tasks.report.calibration import Reliability
 
-STAGES = ("ingest", "teach", "detect", "relabel", "distill", "reinforce", "report")
+STAGES = ("ingest", "teach", "detect", "relabel", "reinforce", "distill")
+"""The stages whose cost a page tells; the report itself is still being made."""
 
 
 class Figure(NamedTuple):

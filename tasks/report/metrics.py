@@ -122,11 +122,6 @@ def student(accuracies: Mapping[str, Sequence[float]]) -> list[Figure]:
     return [Figure("report", f"accuracy_{arm}", v, "share") for arm, v in means.items() if not np.isnan(v)]
 
 
-def storage(stored: Mapping[str, int]) -> list[Figure]:
-    """bytes_ingest, bytes_teach, …: what each stage stores for the partition."""
-    return [Figure(stage, f"bytes_{stage}", size, "bytes") for stage, size in stored.items()]
-
-
 def snake(name: str) -> str:
     """A method's kind as part of a figure's name: `package.module:Class` -> `package_module_class`."""
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")

@@ -6,7 +6,7 @@ before, and which classes there are. Apply then judges, decodes and encodes a ru
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from storage.store import TableRef
 from tasks.config import Curation
 from tasks.data import Examples, State, array_to_lists, ints_or_minus_one, keys_of
 from tasks.errors import BadInput
-from tasks.ingest import RAW
+from tasks.ingest import RAW, Source
 from tasks.stages.base import Job, Stage
 from tasks.stages.hashing import content_hashes, row_ids, seen_before
 from tasks.stages.reading import vectors
@@ -76,7 +76,7 @@ class IngestStage(Stage):
         return int(job.state("scan").info["inputs"])
 
     def apply(self, job: Job, start: int, stop: int) -> dict[str, pa.Table]:
-        raw = slice_of(job.curation.source.read(job.partition), start, stop)
+        raw = slice_of(job.curation.source, job.partition, start, stop)
         frame, images = judged(job, raw, job.state("scan"), start)
         good = frame["defect"].is_null().to_numpy()
         kept = pa.Table.from_batches([raw]).filter(pa.array(good))
@@ -122,15 +122,13 @@ def natural(name: str) -> tuple[int, str]:
     return (len(name), name) if name.isdigit() else (1_000, name)
 
 
-def slice_of(batches: Iterator[pa.RecordBatch], start: int, stop: int) -> pa.RecordBatch:
+def slice_of(source: Source, partition: str, start: int, stop: int) -> pa.RecordBatch:
     """The inputs from `start` to `stop` as one batch, reading no further than needed."""
-    taken, at = [], 0
-    for batch in batches:
-        low, high = max(start - at, 0), min(stop - at, batch.num_rows)
-        if low < high:
-            taken.append(batch.slice(low, high - low))
-        at += batch.num_rows
-        if at >= stop:
+    taken, missing = [], stop - start
+    for batch in source.read(partition, start):
+        taken.append(batch.slice(0, missing))
+        missing -= taken[-1].num_rows
+        if not missing:
             break
     combined = pa.Table.from_batches(taken, RAW).combine_chunks().to_batches()
     return combined[0] if combined else pa.RecordBatch.from_pylist([], RAW)

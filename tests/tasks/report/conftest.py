@@ -121,7 +121,6 @@ def report_data(night: Night, accuracies: dict[str, tuple[float, ...]]) -> Repor
         *metrics.detect({"confident_learning": issues}, decisions.given, night.truth),
         *metrics.relabel(decisions, night.truth),
         *metrics.student(accuracies),
-        *metrics.storage({"ingest": 214_000, "teach": 61_200}),
     ]
     value = {figure.name: figure.value for figure in figures}
     return ReportData(

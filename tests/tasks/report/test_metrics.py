@@ -134,6 +134,5 @@ def test_names_are_lower_snake(night: Night) -> None:
         *metrics.teach({"my.pkg:Teacher": next(iter(night.opinions.values()))}, night.truth),
         *metrics.detect({"my.pkg:Détecteur": night.issues}, night.decisions.given, night.truth),
         *metrics.relabel(night.decisions, night.truth),
-        *metrics.storage({"teach": 5}),
     ]
     assert all(re.fullmatch("[a-z0-9_]+", f.name) for f in found)
