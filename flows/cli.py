@@ -138,7 +138,7 @@ def existing(path: str) -> Store:
         raise BadInput(f"{path}: {error}") from None
 
 
-@app.command(epilog="Example: `winnow demo --folder /tmp/demo`")
+@app.command(epilog="Example: `winnow demo --folder ./my-demo`")
 def demo(
     context: typer.Context,
     folder: Annotated[Path, typer.Option(help="Where its curation and store go.")] = Path("winnow-demo"),

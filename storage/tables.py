@@ -25,6 +25,8 @@ TRANSFORM = pa.struct(
         ("noise_scale", pa.float32()),
     ]
 )
+"""What redraws a view: the union of what reinforcers store, null where one has no such number."""
+
 ANNOTATIONS = pa.list_(pa.struct([("annotator", pa.string()), ("label", pa.int32())]))
 CHECKS = pa.list_(
     pa.struct(

@@ -49,7 +49,7 @@ def test_every_yaml_block_is_a_curation_that_loads(block: str, tmp_path: Path) -
         curation = WHOLE | curation
     file = tmp_path / "curation.yaml"
     file.write_text(yaml.safe_dump(curation), encoding="utf-8")
-    load(file)
+    assert load(file).dataset
 
 
 @pytest.mark.parametrize(

@@ -10,29 +10,13 @@ from abc import ABC, abstractmethod
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
-import pyarrow as pa
 from pydantic import Field
 
 from tasks.method import Method, third_party
 
-TRANSFORM = pa.struct(
-    [
-        ("top", pa.int16()),
-        ("left", pa.int16()),
-        ("height", pa.int16()),
-        ("width", pa.int16()),
-        ("flip", pa.bool_()),
-        ("brightness", pa.float32()),
-        ("contrast", pa.float32()),
-        ("saturation", pa.float32()),
-        ("noise_seed", pa.int64()),
-        ("noise_scale", pa.float32()),
-    ]
-)
-"""The `transform` column: the union of all reinforcers' parameters, null where one has none."""
-
 Transforms = dict[str, np.ndarray]
-"""A subset of TRANSFORM's fields, each (m,), m = views."""
+"""Some of the fields of the `transform` column of `reinforcements` (see docs/storage.md), each (m,) in the
+column's type, m = views."""
 
 
 class Reinforcer(Method, ABC):

@@ -61,7 +61,7 @@ class Crops(Reinforcer):
         return self
 
     def sample(self, keys: np.ndarray, shape: tuple[int, ...], seed: int) -> Transforms:
-        """keys (n,) uint64, shape (h, w, c) -> n * draws views' numbers, in the types of TRANSFORM."""
+        """keys (n,) uint64, shape (h, w, c) -> n * draws views' numbers, in the column's types."""
         h, w, c = shape
 
         def number(name: str) -> np.ndarray:

@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from storage.tables import TRANSFORM
 from tasks.config import Curation
 from tasks.data import Examples, SoftLabels, array_to_lists
-from tasks.reinforce import TRANSFORM, Reinforcer, Transforms
+from tasks.reinforce import Reinforcer, Transforms
 from tasks.seeds import folds_of, seed_of
 from tasks.stages.asking import ask, ensemble
 from tasks.stages.base import Job, Stage

@@ -104,3 +104,88 @@ def test_a_folder_without_pictures_says_so(tmp_path: Path) -> None:
 def test_an_unclear_layout_is_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         ImageFolder(**{"path": "x", "partition": "p", "image_shape": (3, 3, 1), **fields})
+
+
+def test_a_labels_file_says_what_each_picture_is(tmp_path: Path) -> None:
+    data = [picture(tmp_path / name, value) for value, name in enumerate(("b/2.png", "a.png", "c.jpg"))]
+    (tmp_path / "notes.txt").write_text("no picture")
+    picture(tmp_path / "_hidden.png")
+    (tmp_path / "labels.csv").write_text("label,file\ncat,b/2.png\n007,c.jpg\n")
+    rows = read(source(tmp_path, partition="p", labels="labels.csv"), "p")
+    assert rows["source"].to_pylist() == ["a.png", "b/2.png", "c.jpg"]
+    assert rows["label"].to_pylist() == [None, "cat", "007"]
+    assert rows["image"].to_pylist() == [data[1], data[0], data[2]]
+    assert rows["split"].to_pylist() == ["train"] * 3
+    assert rows["truth"].null_count == rows["defect"].null_count == rows["text"].null_count == 3
+    assert rows["position"].to_pylist() == [0, 1, 2]
+
+
+def test_a_folder_a_partition_has_a_labels_file_each(tmp_path: Path) -> None:
+    for day, label in (("2026-01-01", "cat"), ("2026-01-02", "dog")):
+        picture(tmp_path / day / "1.png")
+        (tmp_path / day / "y.csv").write_text(f"file,label\n1.png,{label}\n")
+    pictures = source(f"{tmp_path}/{{partition}}", labels="y.csv")
+    assert pictures.partitions() == ["2026-01-01", "2026-01-02"]
+    (row,) = read(pictures, "2026-01-02").to_pylist()
+    assert (row["source"], row["label"]) == ("2026-01-02/1.png", "dog")
+
+
+def test_a_line_without_a_picture_is_a_bad_row_where_the_picture_would_be(tmp_path: Path) -> None:
+    for name in ("a.png", "c.png"):
+        picture(tmp_path / "p" / name)
+    picture(tmp_path / "secret.png")
+    lines = ["file,label", "b.png,x", "c.png,y", "../secret.png,z", f"{tmp_path}/secret.png,z", "a.png,w"]
+    (tmp_path / "p" / "y.csv").write_text("\n".join(lines))
+    rows = read(source(f"{tmp_path}/{{partition}}", labels="y.csv"), "p")
+    wanted = ["../secret.png", f"{tmp_path}/secret.png", "a.png", "b.png", "c.png"]
+    assert rows["source"].to_pylist() == [f"p/{name}" for name in wanted]
+    assert rows["defect"].to_pylist() == ["missing_payload", "missing_payload", None, "missing_payload", None]
+    assert rows["detail"][3].as_py() == "p/y.csv lists it, but there is no such picture"
+    assert rows["label"].to_pylist() == ["z", "z", "w", "x", "y"]
+    assert [image is None for image in rows["image"].to_pylist()] == [True, True, False, True, False]
+
+
+def test_dates_are_dealt_lines_and_pictures(tmp_path: Path) -> None:
+    for i in range(20):
+        picture(tmp_path / f"{i}.png", i)
+    (tmp_path / "y.csv").write_text("file,label\n" + "".join(f"{i}.png,x\n" for i in range(10, 30)))
+    dealt = source(tmp_path, days=2, start=datetime.date(2026, 1, 1), labels="y.csv")
+    days = [read(dealt, partition) for partition in dealt.partitions()]
+    assert [len(day) for day in days] == [15, 15]
+    assert len({name for day in days for name in day["source"].to_pylist()}) == 30
+    assert sum(day["defect"].null_count for day in days) == 20
+
+
+def test_the_labels_file_is_part_of_the_fingerprint_and_may_come_late(tmp_path: Path) -> None:
+    picture(tmp_path / "p" / "1.png")
+    pictures = source(f"{tmp_path}/{{partition}}", labels="y.jsonl")
+    prints = [pictures.fingerprint("p")]
+    with pytest.raises(BadSource, match=r"^p/y\.jsonl: the labels file is not there; add it"):
+        read(pictures, "p")
+    for label in ("cat", "tiger"):
+        (tmp_path / "p" / "y.jsonl").write_text(f'{{"file": "1.png", "label": "{label}"}}\n')
+        prints.append(pictures.fingerprint("p"))
+        assert read(pictures, "p")["label"].to_pylist() == [label]
+    assert len(set(prints)) == 3
+    (tmp_path / "p" / "other.csv").write_text("file,label")
+    assert pictures.fingerprint("p") == prints[2]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"labels": "labels.txt"}, "must end in .csv, .jsonl, .parquet"),
+        ({"labels": "/labels.csv"}, "be relative to the folder"),
+        ({"labels": "labels.csv", "folders": ["split"]}, "only one of labels and folders"),
+        ({"labels": "labels.csv", "path": "in/*"}, "leave wildcards out"),
+    ],
+)
+def test_an_unclear_labels_file_is_refused(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        ImageFolder(**{"path": "x", "partition": "p", "image_shape": (3, 3, 1), **fields})
+
+
+def test_a_path_that_is_a_picture_has_no_labels_file(tmp_path: Path) -> None:
+    picture(tmp_path / "1.png")
+    with pytest.raises(BadSource, match="the labels file is not there"):
+        read(source(tmp_path / "1.png", partition="p", labels="y.csv"), "p")

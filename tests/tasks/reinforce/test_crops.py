@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from tasks.reinforce import TRANSFORM
+from storage.tables import TRANSFORM
 from tasks.reinforce.crops import Crops
 
 KEYS = np.random.default_rng(1).integers(0, 2**64, 500, dtype=np.uint64)

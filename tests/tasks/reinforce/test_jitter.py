@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 from scipy import stats
 
-from tasks.reinforce import TRANSFORM
+from storage.tables import TRANSFORM
 from tasks.reinforce.jitter import Jitter
 
 KEYS = np.random.default_rng(1).integers(0, 2**64, 500, dtype=np.uint64)
