@@ -119,8 +119,9 @@ def test_every_line_and_every_picture_is_in_exactly_one_row_or_more_if_listed_mo
     path = tmp_path_factory.mktemp("labels") / "y.csv"
     path.write_text("file,label\n" + "".join(f"{name},{label}\n" for name, label in listed))
     rows = read(path, *sorted(there))
-    unlisted = [(name, None) for name in there - {name for name, _ in listed}]
-    wanted = sorted([(name, label or None) for name, label in listed] + unlisted, key=lambda pair: pair[0])
+    unlisted: list[tuple[str, str | None]] = [(name, None) for name in there - {name for name, _ in listed}]
+    lines = [(name, label or None) for name, label in listed]
+    wanted = sorted(lines + unlisted, key=lambda pair: pair[0])
     assert list(zip(rows["source"], rows["label"], strict=True)) == [(f"in/{n}", y) for n, y in wanted]
     lost = [name not in there for name, _ in wanted]
     assert (rows["defect"] == "missing_payload").fill_null(False).to_list() == lost

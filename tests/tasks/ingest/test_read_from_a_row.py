@@ -134,7 +134,7 @@ def test_there_are_rows_and_their_positions_count_up(whole: list[tuple[Source, s
         assert rows["position"].to_pylist() == list(range(rows.num_rows))
 
 
-@settings(max_examples=40)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_reading_from_a_row_on_gives_the_tail_of_reading_all(
     whole: list[tuple[Source, str, pa.Table]], data: st.DataObject
@@ -144,7 +144,7 @@ def test_reading_from_a_row_on_gives_the_tail_of_reading_all(
     assert pa.Table.from_batches(source.read(partition, start), RAW).equals(rows.slice(start))
 
 
-@settings(max_examples=40)
+@settings(max_examples=10)
 @given(data=st.data())
 def test_a_shard_is_its_slice(whole: list[tuple[Source, str, pa.Table]], data: st.DataObject) -> None:
     source, partition, rows = data.draw(st.sampled_from(whole))
