@@ -95,11 +95,18 @@ def read(file: Path) -> pl.DataFrame:
     """The file as it is: text of a CSV stays text, so that id 0042 is not 42. Raises BadInput."""
     form = form_of(file)
     try:
-        return pl.read_csv(file, infer_schema=False) if form == "csv" else pl.read_parquet(file)
+        frame = pl.read_csv(file, infer_schema=False) if form == "csv" else pl.read_parquet(file)
     except FileNotFoundError:
         raise BadInput(f"{file}: there is no such file; `winnow review export` writes one") from None
     except (OSError, pl.exceptions.PolarsError) as error:
         raise BadInput(f"{file} cannot be read ({str(error).splitlines()[0]})") from None
+    for name in REVIEWS.names:
+        dtype = frame.schema.get(name, pl.String())
+        if dtype.is_nested() or dtype == pl.Binary:
+            raise BadInput(
+                f"{file}: column {name} is {dtype}, must be text; write it as text and import again"
+            )
+    return frame
 
 
 def split(frame: pl.DataFrame) -> tuple[pa.Table, int]:

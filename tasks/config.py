@@ -190,9 +190,8 @@ def load(path: str | Path, **overrides: Any) -> Curation:
     except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         place = f" line {mark.line + 1}" if mark else ""
-        raise BadInput(
-            f"{path}:{place} is not valid YAML ({getattr(error, 'problem', None) or error})"
-        ) from None
+        problem = " ".join(str(getattr(error, "problem", None) or error).split())
+        raise BadInput(f"{path}:{place} is not valid YAML ({problem})") from None
     if not isinstance(raw, dict):
         raise BadInput(f"{path}: must hold keys such as dataset, store and source, not {type(raw).__name__}")
     raw = {**expand(raw, str(path)), **overrides}
@@ -216,6 +215,8 @@ def expand(value: Any, place: str) -> Any:
         return found
 
     if isinstance(value, str):
+        if "\0" in value:
+            raise BadInput(f"{place}: {value!r} holds a null character, which no name or path may; remove it")
         return re.sub(r"\$\{(?P<name>\w+)(?::-(?P<default>[^}]*))?\}", substitute, value)
     if isinstance(value, dict):
         return {key: expand(item, place) for key, item in value.items()}
@@ -249,10 +250,10 @@ def place_of(loc: tuple[int | str, ...], raw: Any) -> str:
     """The path in the YAML. Pydantic's own has levels that no file has: a method's kind, a union's branch."""
     place, here = "", raw
     for item in loc:
-        if not isinstance(here, dict | list) or (isinstance(here, dict) and here.get("kind") == item):
-            continue
-        place += f"[{item}]" if isinstance(item, int) else f".{item}" if place else item
-        here = here.get(item) if isinstance(here, dict) else here[int(item)]
+        if isinstance(item, int) and isinstance(here, list):
+            place, here = f"{place}[{item}]", here[item]
+        elif isinstance(here, dict) and here.get("kind") != item:
+            place, here = f"{place}.{item}" if place else str(item), here.get(item)
     return place
 
 

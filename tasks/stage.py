@@ -12,11 +12,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from importlib import metadata
 from time import perf_counter
 from typing import Any, TypeVar
 from uuid import UUID
 
-from prefect import get_run_logger, task
+from prefect import get_run_logger, tags, task
 from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State as PrefectState
@@ -131,20 +132,28 @@ def run_stage(name: str, run: Run, *given: TableRef | None) -> TableRef | None:
         held = {t: ref for t in stage.tables if (ref := run.store.ref(t, run.partition))}
         refuse_dead_end(stage, plan.job, held)
         return plan.current
+    with tags(run.curation.dataset, run.partition, name):
+        done = carry_out(plan, plan.job, run, versions)
+    refuse_dead_end(stage, plan.job, done)
+    return done[stage.table]
+
+
+def carry_out(plan: Plan, job: Job, run: Run, versions: dict[str, int | None]) -> dict[str, TableRef]:
+    """Fit, apply and commit; what each table holds now."""
     started = perf_counter()
     single_threaded()
-    spans, computed = work(plan.job, run.force)
+    spans, computed = work(job, run.force)
     run.lease.check()
     info = {
+        "winnow": metadata.version("winnow"),
         "parts": plan.parts,
         "seconds": perf_counter() - started,
         "shards": len(spans),
         "computed": computed,
     }
-    done: dict[str, TableRef] = commit(plan.job, spans, versions, info)
+    done: dict[str, TableRef] = commit(job, spans, versions, info)
     tell(plan, done, info)
-    refuse_dead_end(stage, plan.job, done)
-    return done[stage.table]
+    return done
 
 
 def refuse_dead_end(stage: Stage, job: Job, refs: dict[str, TableRef]) -> None:

@@ -31,7 +31,7 @@ class RelabelStage(Stage):
         return ["policy"]
 
     def fit(self, job: Job, part: str) -> State:
-        undecided = evidence(job)
+        undecided = evidence(job, 0, self.size(job))
         reviews = reviewed(job)
         if reviews is not None:
             people = pc.is_in(pa.array(undecided.ids, pa.string()), reviews["id"].combine_chunks())
@@ -44,7 +44,7 @@ class RelabelStage(Stage):
     def apply(self, job: Job, start: int, stop: int) -> dict[str, pa.Table]:
         from tasks.relabel.reviews import overrule
 
-        shard = evidence(job).take(np.arange(start, stop))
+        shard = evidence(job, start, stop)
         decisions = policy(job.curation).apply(shard, job.state("policy"), job.classes)
         reviews = reviewed(job)
         if reviews is not None:
@@ -62,21 +62,21 @@ def reviewed(job: Job) -> pa.Table | None:
     return job.store.read([job.own("reviews")]) if "reviews" in job.inputs else None
 
 
-def evidence(job: Job) -> Evidence:
-    """All detectors' findings on the partition folded into one row an example.
+def evidence(job: Job, start: int, stop: int) -> Evidence:
+    """All detectors' findings on a run of rows folded into one row an example.
 
-    A row is an issue if any detector says so; the first of them suggests the class.
+    A row is an issue if any detector says so; the first of them suggests the class. The table holds
+    the findings on a row side by side, in the order of the curation's detectors.
     """
-    soft = opinion(job, job.own("soft_labels"), job.own("rows"))
-    n = len(soft)
-    found = Issues.from_arrow(job.store.read([job.own("issues")]))
-    names = job.store.read([job.own("issues")], ["detector"])["detector"].to_numpy()
-    is_issue, p_error = np.zeros(n, bool), np.zeros(n, np.float32)
-    suggested = np.full(n, -1, np.int32)
-    for detector in job.curation.detect:
-        finding = found.take(names == detector.kind)
-        news = finding.is_issue & ~is_issue
-        suggested = np.where(news | (suggested < 0), finding.suggested_label, suggested)
-        is_issue |= finding.is_issue
-        p_error = np.maximum(p_error, finding.p_error)
-    return Evidence(soft.ids, soft.labels, soft.pred_probs(), is_issue, p_error, suggested)
+    soft = opinion(job, job.own("soft_labels"), job.own("rows")).take(np.arange(start, stop))
+    detectors = len(job.curation.detect)
+    found = Issues.from_arrow(
+        job.store.read([job.own("issues")], None, (start * detectors, stop * detectors))
+    )
+    by_row = (len(soft), detectors)
+    is_issue = found.is_issue.reshape(by_row)
+    flagged = np.asarray(is_issue.any(axis=1))
+    first = is_issue.argmax(axis=1)
+    suggested = np.take_along_axis(found.suggested_label.reshape(by_row), first[:, None], axis=1)[:, 0]
+    p_error = found.p_error.reshape(by_row).max(axis=1)
+    return Evidence(soft.ids, soft.labels, soft.pred_probs(), flagged, p_error, suggested)

@@ -348,7 +348,7 @@ def test_why_tells_the_whole_story_of_a_row(
         "given label cat",
         "true label  dog (known for measuring only)",
         "<PNG, 312 bytes>",
-        "linear     dog 98.0%, cat 2.0%   2.0%          0",
+        "linear    dog 98.0%, cat 2.0%   2.0%          0",
         "confident_learning            0.02   yes       dog        98.0%",
         "decision: fix, cat becomes dog, by threshold",
         "because     teachers give dog 98%",

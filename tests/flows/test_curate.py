@@ -92,6 +92,62 @@ def test_curation_makes_labels_truer(curated: tuple[Path, Store]) -> None:
     assert figures["label_accuracy_curated"] > figures["label_accuracy_given"]
 
 
+def test_every_table_can_be_asked_and_a_join_over_all_stages_tells_what_why_tells(
+    curated: tuple[Path, Store], winnow: Callable[..., Finished]
+) -> None:
+    from storage import query
+
+    path, store = curated
+    with query.connect(store) as connection:
+        for view in (*TABLES, "story"):
+            assert query.select(connection, f"SELECT count(*) AS n FROM {view}")["n"][0].as_py() >= 0
+        joined = query.select(
+            connection,
+            """
+            SELECT r.id, r.label_name AS given, s.p[1] AS top_p, i.p_error, l.label_name AS label, l.action,
+                l.reason, count(v.draw) AS views
+            FROM rows r
+            JOIN soft_labels s ON s.id = r.id AND s.teacher = 'mean'
+            JOIN issues i ON i.id = r.id
+            JOIN labels l ON l.id = r.id
+            LEFT JOIN reinforcements v ON v.id = r.id
+            WHERE l.action = 'fix'
+            GROUP BY ALL ORDER BY r.id LIMIT 1
+            """,
+        ).to_pylist()[0]
+        told = query.select(connection, f"SELECT * FROM story WHERE id = '{joined['id']}'").to_pylist()[0]
+    assert (told["given_name"], told["label_name"], told["action"], told["reason"], told["views"]) == (
+        joined["given"],
+        joined["label"],
+        "fix",
+        joined["reason"],
+        2,
+    )
+    assert told["top_p"] == pytest.approx(joined["top_p"], abs=1e-6)
+    why = winnow("why", path, joined["id"]).out
+    assert f"decision: fix, {joined['given']} becomes {joined['label']}" in why
+    assert joined["reason"] in why
+
+
+def test_task_runs_are_tagged_and_no_stage_makes_more_than_thirty(
+    curated: tuple[Path, Store], prefect_api: str
+) -> None:
+    import asyncio
+    from collections import Counter
+
+    from prefect import get_client
+
+    async def task_tags() -> list[set[str]]:
+        async with get_client() as client:
+            return [set(run.tags) for run in await client.read_task_runs(limit=200)]
+
+    stages = {"ingest", "teach", "detect", "relabel", "reinforce", "distill", "report"}
+    found = [tags for tags in asyncio.run(task_tags()) if {"digits", NIGHT} <= tags]
+    counts = Counter(stage for tags in found for stage in tags & stages)
+    assert set(counts) == stages
+    assert max(counts.values()) <= 30
+
+
 def test_a_second_run_changes_no_table(curated: tuple[Path, Store]) -> None:
     path, store = curated
     before = versions(store)
