@@ -18,8 +18,8 @@ from tasks.stage import Run, detect, distill, ingest, reinforce, relabel, report
 
 
 @flow(flow_run_name="{curation.dataset} {partition}", persist_result=False)
-def curate(curation: Curation, partition: str, force: bool = False) -> Release:
-    """Curate one partition and publish the result."""
+def curate(curation: Curation, partition: str, force: bool = False) -> Release | None:
+    """Curate one partition and publish the result; None where another run under way will publish it."""
     with alone(curation, partition) as held:
         run = Run(curation, partition, held, force)
         rows = ingest(run)

@@ -38,11 +38,12 @@ class Range(BaseModel):
 
 
 @flow(name="curate-partition", flow_run_name="{target.partition}", persist_result=False)
-def curate_partition(target: Target) -> int:
-    """Curate one partition; the number of the release that holds it."""
+def curate_partition(target: Target) -> int | None:
+    """Curate one partition; the number of the release that holds it, None where another run publishes it."""
     curation = load(target.curation)
     run = curate.with_options(task_runner=task_runner(curation))
-    return run(curation, target.partition, target.force).number
+    release = run(curation, target.partition, target.force)
+    return release.number if release else None
 
 
 @flow(name="backfill", flow_run_name="{range.first} to {range.last}", persist_result=False)

@@ -48,7 +48,10 @@ def curate_partition(curation: Curation, store: Store, partition: str, force: bo
     before = refs(curation, store, partition)
     release = curate.with_options(task_runner=task_runner(curation))(curation, partition, force)
     show_result(curation, store, partition, before)
-    show.line(f"{curation.dataset} {partition} is in release {release.number}")
+    where = (
+        f"in release {release.number}" if release else "curated; the run of another partition publishes it"
+    )
+    show.line(f"{curation.dataset} {partition} is {where}")
     return True
 
 

@@ -17,7 +17,7 @@ from time import perf_counter
 from typing import Any, TypeVar
 from uuid import UUID
 
-from prefect import get_run_logger, tags, task
+from prefect import get_run_logger, task
 from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State as PrefectState
@@ -132,8 +132,7 @@ def run_stage(name: str, run: Run, *given: TableRef | None) -> TableRef | None:
         held = {t: ref for t in stage.tables if (ref := run.store.ref(t, run.partition))}
         refuse_dead_end(stage, plan.job, held)
         return plan.current
-    with tags(run.curation.dataset, run.partition, name):
-        done = carry_out(plan, plan.job, run, versions)
+    done = carry_out(plan, plan.job, run, versions)
     refuse_dead_end(stage, plan.job, done)
     return done[stage.table]
 

@@ -541,6 +541,12 @@ FILES = [
         {"unknown_label": 1, "broken_line": 1},
         times=2,
     ),
+    Case(
+        "a link that leaves the store",
+        linked,
+        1,
+        r"store/pets/rows.* is a link that leads out of the store, to .+; remove the link",
+    ),
 ]
 
 DONE = rf"pets {NIGHT} is in release 2"
@@ -601,13 +607,10 @@ ROWS = [
     ),
 ]
 
-WHOLE = [
+CHAINS = [
     Case("one class only", whole(table_of(12, ["cat"])), 0, DONE, 12),
     Case("a class that is absent for a night", whole(table_of(12, ["cat", "dog"])), 0, DONE, 12),
     Case("fewer rows than folds", whole(table_of(3), teach={**TEACH, "folds": 20}), 0, DONE, 3),
-]
-
-CHAINS = [
     Case(
         "no label at all",
         whole(UNLABELLED),
@@ -632,12 +635,6 @@ CHAINS = [
         judged({"id": [f"n{i}" for i in range(6)], "large": [[0.5, 0.2, 0.1]] * 6}),
         *(1, r"probabilities\.parquet: 6 of 6 rows have probabilities in large that do not sum to 1", 6),
     ),
-    Case(
-        "a link that leaves the store",
-        linked,
-        1,
-        r"store/pets/rows.* is a link that leads out of the store, to .+; remove the link",
-    ),
 ]
 
 NO_SPACE = r"store/.+: the disk is full; free some space and run again, finished shards are kept$"
@@ -655,8 +652,8 @@ SLOW = [
     ),
 ]
 
-CASES: list[Any] = [*CONFIG, *USAGE, *FILES, *ROWS, *CHAINS]
-CASES += [pytest.param(case, marks=pytest.mark.slow) for case in [*WHOLE, *SLOW]]
+CASES: list[Any] = [*CONFIG, *USAGE, *FILES, *ROWS]
+CASES += [pytest.param(case, marks=pytest.mark.slow) for case in [*CHAINS, *SLOW]]
 
 
 # How it must end
