@@ -91,6 +91,7 @@ DIGITS: dict[str, Any] = {
     "relabel": {"kind": "threshold"},
     "reinforce": {"kind": "crops", "draws": 2},
     "distill": {"kind": "herding", "per_class": 2},
+    "report": {"steps": 200},
 }
 """Every stage, at a size that takes seconds."""
 
