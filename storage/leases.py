@@ -30,7 +30,7 @@ from typing import Any
 from pyarrow.fs import FileSelector, FileType
 
 from storage import files
-from storage.errors import Busy, Fenced
+from storage.errors import Busy, Fenced, StoreError
 from storage.store import Store
 
 BEAT_SECONDS = 2.0
@@ -69,7 +69,9 @@ class Lease:
         self._heart.join()
         if _generations(self.store, self.name)[-1:] == [self.generation]:
             data = json.dumps({**self._facts, "released": True}).encode()
-            files.write_whole(self._path, files.writer(self.store.filesystem, data))
+            # On a full disk the lease runs out by itself; what filled the disk is the error to hear of.
+            with suppress(StoreError):
+                files.write_whole(self._path, files.writer(self.store.filesystem, data))
 
 
 @contextmanager
