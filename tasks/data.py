@@ -209,6 +209,9 @@ class Evidence(Rows):
 ACTIONS = ("keep", "fix", "soften", "drop", "review", "human")
 """What can be decided on a label; `Decisions.action` indexes it."""
 
+TRUSTED = ("keep", "fix", "human")
+"""Actions whose label may be learned from; the others are doubtful or gone."""
+
 
 @dataclass(frozen=True)
 class Decisions(Rows):

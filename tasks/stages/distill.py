@@ -10,14 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.config import Curation
-from tasks.data import ONE, Examples, ints_or_minus_one
+from tasks.data import ONE, TRUSTED, Examples, ints_or_minus_one
 from tasks.distill import Distilled, Distiller
 from tasks.seeds import seed_of
 from tasks.stages.base import Job, Stage, spans
 from tasks.stages.reading import examples
-
-TRUSTED = pa.array(["keep", "fix", "human"])
-"""Actions whose label a distilled set may carry; the others are doubtful or gone."""
 
 
 class DistillStage(Stage):
@@ -53,7 +50,7 @@ def trusted(job: Job) -> Examples:
     window = examples(job, job.inputs["rows"])
     decided = job.store.read(list(job.inputs["labels"]), ["label", "action"])
     assert window.trains is not None
-    keep = pc.is_in(decided["action"], TRUSTED).to_numpy() & window.trains
+    keep = pc.is_in(decided["action"], pa.array(TRUSTED)).to_numpy() & window.trains
     return replace(window, labels=ints_or_minus_one(decided["label"])).take(keep)
 
 

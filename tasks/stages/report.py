@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from tasks.config import Curation
-from tasks.data import State, ints_or_minus_one
+from tasks.data import TRUSTED, State, ints_or_minus_one
 from tasks.report.student import held_out, vectors
 from tasks.seeds import seed_of
 from tasks.stages.base import Job, Stage
@@ -20,7 +20,6 @@ from tasks.stages.figures import figures, page_data
 from tasks.stages.reading import examples, opinion
 
 ARMS = ("given", "curated")
-TRUSTED = ("keep", "fix", "human")
 
 
 class ReportStage(Stage):
