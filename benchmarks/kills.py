@@ -12,12 +12,10 @@ from __future__ import annotations
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,6 +24,7 @@ from rich.progress import Progress
 
 from benchmarks._chain import CURATIONS, REPOSITORY
 from benchmarks.figures import Figure
+from flows.server import Server
 from storage.files import TEMPORARY
 from storage.store import Store
 from storage.tables import TABLES
@@ -80,33 +79,18 @@ def small_shards(folder: Path) -> Path:
 @contextmanager
 def prefect_server(folder: Path) -> Iterator[dict[str, str]]:
     """A Prefect server of its own; the environment in which runs use it."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    address = f"http://127.0.0.1:{port}/api"
     environment = {
         **os.environ,
         "PREFECT_HOME": str(folder / "prefect"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     }
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    with subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as server:
-        try:
-            wait_for(f"{address}/health", server)
-            yield {**environment, "PREFECT_API_URL": address}
-        finally:
-            server.terminate()
-
-
-def wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
-    while server.poll() is None:
-        with suppress(OSError), urllib.request.urlopen(url, timeout=2) as answer:
-            if answer.status == 200:
-                return
-        time.sleep(0.2)
-    raise RuntimeError("the Prefect server did not start")
+    environment.pop("PREFECT_API_URL", None)
+    server = Server(environment)
+    try:
+        server.wait()
+        yield {**environment, "PREFECT_API_URL": server.address}
+    finally:
+        server.stop()
 
 
 def start(curation: Path, store: Path, environment: dict[str, str]) -> subprocess.Popen[str]:

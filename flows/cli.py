@@ -31,10 +31,17 @@ app = typer.Typer(
 )
 review = typer.Typer(help="Hand doubtful labels to people, and take their decisions back.")
 app.add_typer(review, name="review")
+release = typer.Typer(help="Look at one release, or publish one that its gates hold back.")
+app.add_typer(release, name="release")
 
 CurationPath = Annotated[str, typer.Argument(metavar="CURATION", help="Path of the curation's YAML.")]
 First = Annotated[str | None, typer.Option("--from", metavar="PARTITION", help="The oldest partition.")]
 Last = Annotated[str | None, typer.Option("--to", metavar="PARTITION", help="The newest partition.")]
+Jobs = Annotated[
+    int,
+    typer.Option(min=1, max=64, help="Partitions side by side, where none reads what another makes."),
+]
+ReleaseNumber = Annotated[int, typer.Argument(metavar="RELEASE", help="Its number.")]
 Release = Annotated[int | None, typer.Option("--release", metavar="N", help="Default: the published one.")]
 
 
@@ -65,17 +72,19 @@ def run_command(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
+        from tasks.redaction import redact
+
         if settings.verbose:
-            traceback.print_exc()
+            print(redact(traceback.format_exc()), end="", file=sys.stderr)
         code, sentence = explain(error)
-        print(f"winnow: {sentence.strip()}", file=sys.stderr)
+        print(f"winnow: {redact(sentence.strip())}", file=sys.stderr)
         return code
 
 
 def explain(error: Exception) -> tuple[int, str]:
     """The exit code and the sentence of an error."""
     from storage.errors import Busy, StoreError
-    from tasks.errors import BadInput, StageFailed
+    from tasks.errors import BadInput, Cancelled, StageFailed
     from tasks.teach import BadTraining
 
     # Typer brings its own Click since 0.27, whose exceptions have no public name.
@@ -88,6 +97,8 @@ def explain(error: Exception) -> tuple[int, str]:
         from storage.query import QueryError
 
         return 2 if isinstance(error, QueryError) else 1, str(error)
+    if isinstance(error, Cancelled):
+        return 130, str(error)
     if isinstance(error, BadInput | StageFailed | BadTraining):
         return 2 if isinstance(error, BadInput) else 1, str(error)
     first = next(iter(str(error).splitlines()), "") or "no message"
@@ -115,11 +126,13 @@ def options(
 
 def opened(path: str) -> tuple[Curation, Store]:
     """A curation and its store, which need not exist yet."""
+    from flows.credentials import lend
     from storage.store import Store, StoreError
     from tasks.config import load
     from tasks.errors import BadInput
 
     curation = load(path)
+    lend(curation.store)
     try:
         return curation, Store(curation.store, curation.dataset)
     except StoreError as error:
@@ -185,22 +198,77 @@ def backfill(
     curation: CurationPath,
     first: First = None,
     last: Last = None,
+    partitions: Annotated[
+        list[str] | None,
+        typer.Option("--partition", metavar="PARTITION", help="This one alone; may be given several times."),
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", metavar="FILE", help="These alone: one partition a line.")
+    ] = None,
     only: Annotated[
-        Literal["missing", "stale", "all"],
+        Literal["missing", "failed", "stale", "all"],
         typer.Option(
-            help="missing: not curated yet; stale: those, and the ones that the curation would now make "
-            "differently; all.",
+            help="missing: not curated yet; failed: that failed, were cancelled or never had their turn; "
+            "stale: missing, and those that the curation would now make differently; all.",
         ),
     ] = "missing",
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option("--exclude", metavar="PARTITION", help="Not this one; may be given several times."),
+    ] = None,
     order: Annotated[
         Literal["oldest", "newest"], typer.Option(help="Which end of the range comes first.")
     ] = "oldest",
+    jobs: Jobs = 1,
+    stage: Annotated[
+        str | None, typer.Option(metavar="STAGE", help="Run this stage alone, and publish nothing.")
+    ] = None,
+    fail_fast: Annotated[
+        bool, typer.Option("--fail-fast", help="Stop at the first partition that fails.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, and why.")] = False,
 ) -> None:
-    """Curate a range of partitions, one after the other; one that fails does not stop the rest."""
-    from flows.run import run_backfill
+    """Curate any number of partitions; the same command again takes up what failed or was cut off."""
+    from flows.run import run_backfill, selected
 
-    run_backfill(*opened(curation), first, last, only, order, dry_run, context.obj.verbose)
+    selection = selected(
+        first=first,
+        last=last,
+        partitions=partitions or [],
+        file=file,
+        only=only,
+        exclude=exclude or [],
+        order=order,
+        stage=stage,
+    )
+    run_backfill(*opened(curation), selection, jobs, fail_fast, dry_run, context.obj.verbose)
+
+
+@app.command(epilog="Example: `winnow nightly curations/digits.yaml`")
+def nightly(
+    context: typer.Context,
+    curation: CurationPath,
+    jobs: Jobs = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, and why.")] = False,
+) -> None:
+    """Curate what has arrived and is not curated yet, as the nightly deployment does."""
+    from flows.run import run_night
+
+    run_night(*opened(curation), jobs, dry_run, context.obj.verbose)
+
+
+@app.command(epilog="Example: `winnow status curations/digits.yaml`")
+def status(
+    curation: CurationPath,
+    run: Annotated[str | None, typer.Option(metavar="RUN", help="Default: the newest.")] = None,
+    form: Annotated[
+        Literal["table", "json"], typer.Option("--format", help="For people, or for programs.")
+    ] = "table",
+) -> None:
+    """Show how far a backfill or a night is, what failed and why, and how fresh the data is."""
+    from flows.status import show_status
+
+    show_status(*opened(curation), run, form)
 
 
 @app.command(
@@ -238,14 +306,41 @@ def releases(curation: CurationPath) -> None:
     show_releases(existing(curation))
 
 
-@app.command(epilog="Example: `winnow rollback curations/digits.yaml 3`")
-def rollback(
-    curation: CurationPath, release: Annotated[int, typer.Argument(metavar="RELEASE", help="Its number.")]
+@release.command("list", epilog="Example: `winnow release list curations/digits.yaml`")
+def release_list(curation: CurationPath) -> None:
+    """List the releases, the newest first: the same as `winnow releases`."""
+    releases(curation)
+
+
+@release.command("show", epilog="Example: `winnow release show curations/digits.yaml 4`")
+def release_show(curation: CurationPath, number: ReleaseNumber) -> None:
+    """Show what a release holds, what its gates found, and who decided about it."""
+    from flows.upkeep import show_release
+
+    show_release(existing(curation), number)
+
+
+@release.command(
+    "approve", epilog='Example: `winnow release approve curations/digits.yaml 4 --why "new camera, checked"`'
+)
+def release_approve(
+    curation: CurationPath,
+    number: ReleaseNumber,
+    why: Annotated[str, typer.Option(metavar="TEXT", help="Why it is good all the same; kept with it.")],
+    by: Annotated[str | None, typer.Option(metavar="NAME", help="Default: who is logged in.")] = None,
 ) -> None:
+    """Give readers a release that its gates hold back; the failed checks stay on record."""
+    from flows.upkeep import approve
+
+    approve(existing(curation), number, why, by)
+
+
+@app.command(epilog="Example: `winnow rollback curations/digits.yaml 3`")
+def rollback(curation: CurationPath, number: ReleaseNumber) -> None:
     """Publish an earlier release again; readers see it from the next query on."""
     from flows.reading import roll_back
 
-    roll_back(existing(curation), release)
+    roll_back(existing(curation), number)
 
 
 @app.command(epilog="Example: `winnow diff curations/digits.yaml 2 3`")
@@ -304,12 +399,43 @@ def methods(
     describe(stage)
 
 
-@app.command(epilog="Example: `winnow vacuum curations/digits.yaml --dry-run`")
+@app.command(epilog="Example: `winnow vacuum curations/digits.yaml --keep-releases 30 --dry-run`")
 def vacuum(
     curation: CurationPath,
+    keep_releases: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Let releases expire but the newest N.")
+    ] = None,
+    keep_days: Annotated[
+        float | None,
+        typer.Option(min=0, metavar="D", help="Let releases expire that are older; with N, if both say so."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the files, and leave them.")] = False,
 ) -> None:
-    """Delete files that no table version of a release needs."""
-    from flows.reading import vacuum_store
+    """Delete files that no kept release and no newest version needs."""
+    from flows.upkeep import vacuum_store
+    from storage.vacuum import Keep
 
-    vacuum_store(existing(curation), dry_run)
+    vacuum_store(existing(curation), Keep(keep_releases, keep_days), dry_run)
+
+
+@app.command(epilog="Example: `winnow compact curations/digits.yaml --dry-run`")
+def compact(
+    curation: CurationPath,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be merged.")] = False,
+) -> None:
+    """Merge the small files of each partition into few; nothing that readers see changes."""
+    from flows.upkeep import compact_store
+
+    compact_store(existing(curation), dry_run)
+
+
+@app.command(epilog="Example: `winnow doctor curations/digits.yaml --deep`")
+def doctor(
+    curation: CurationPath,
+    deep: Annotated[bool, typer.Option("--deep", help="Read every row too, and compare its hash.")] = False,
+    fix: Annotated[bool, typer.Option("--fix", help="Remove what lies about, and nothing else.")] = False,
+) -> None:
+    """Look for what is missing, damaged or left over in the store, and say what to do about it."""
+    from flows.upkeep import examine
+
+    examine(existing(curation), deep, fix)

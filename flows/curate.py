@@ -9,18 +9,21 @@ from contextlib import AbstractContextManager
 
 from prefect import flow, runtime
 
+from flows.alerts import telling
 from flows.publish import publish
 from storage.leases import Lease, lease
 from storage.releases import Release
 from storage.store import Store, TableRef
 from tasks.config import Curation
+from tasks.redaction import discreet
 from tasks.stage import Run, detect, distill, ingest, reinforce, relabel, report, run_stage, teach
 
 
 @flow(flow_run_name="{curation.dataset} {partition}", persist_result=False)
+@discreet
 def curate(curation: Curation, partition: str, force: bool = False) -> Release | None:
     """Curate one partition and publish the result; None where another run under way will publish it."""
-    with alone(curation, partition) as held:
+    with telling(curation, partition, runtime.flow_run.id), alone(curation, partition) as held:
         run = Run(curation, partition, held, force)
         rows = ingest(run)
         soft = teach(run, rows)
@@ -32,6 +35,7 @@ def curate(curation: Curation, partition: str, force: bool = False) -> Release |
 
 
 @flow(flow_run_name="{curation.dataset} {partition} {stage}", persist_result=False)
+@discreet
 def one_stage(curation: Curation, partition: str, stage: str, force: bool = False) -> TableRef | None:
     """Bring a single stage up to date from what earlier stages left, and publish nothing."""
     with alone(curation, partition) as held:

@@ -53,7 +53,8 @@ def sum_up(store: Store, night: str, path: Path) -> None:
     show.table((night, "as given", "curated"), rows)
     with query.connect(store) as connection:
         example = query.select(connection, AN_EXAMPLE)["id"].to_pylist()
-    show.line(f"report: file://{store.report_path(night)}")
+    if page := store.report_path(night):
+        show.line(f"report: {store.address(page)}")
     for row in example:
         show.line(f"try: winnow why {path} {row}")
     show.line(f'try: winnow sql {path} "SELECT action, count(*) FROM labels GROUP BY action"')

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from prefect import get_run_logger, runtime, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
+from flows.alerts import alert
 from storage import releases
 from storage.leases import live
 from storage.releases import HELD, PUBLISHED, Release
 from storage.store import Store, TableRef
-from tasks.errors import StageFailed
-from tasks.gates import describe, judge
-from tasks.plan import plan_partition
+from tasks.errors import Held
+from tasks.gates import Evidence, Figures, Measured, Outcome, judge
+from tasks.gates.standard import expanded
+from tasks.plan import Planner
+from tasks.redaction import discreet
 from tasks.stage import Run, key_of
 from tasks.stages import STAGES
 
@@ -24,84 +28,138 @@ MADE = tuple(table for stage in STAGES.values() for table in stage.tables)
 
 
 @task(task_run_name="publish {run.partition}", cache_policy=NO_CACHE, persist_result=False)
+@discreet
 def publish(run: Run, report: TableRef | None) -> Release | None:
     """Release the tables as they stand, unless a release already holds them: rolling back makes none.
 
     `report` is the partition's figures, which must be there first. A release that fails a gate is kept
-    as held, for inspection; readers keep the last good one. Raises StageFailed with the figures.
+    as held, for inspection; readers keep the last good one. Raises Held with the figures.
     None while another partition is half-way: the run that brings it to its end publishes both.
     """
     store = run.store
     release = releases.standing(store)
-    if release is None:
+    failed: list[Check] = []
+    if release is None or release.status == HELD:
         fresh = unseen(store)
         wholes = {p: whole(run, p) for p in fresh if p != run.partition}
-        halves = {partition: check for partition, check in wholes.items() if not check["passed"]}
+        halves = {partition: check for partition, check in wholes.items() if not check.outcome.passed}
         under_way = [partition for partition in halves if live(store, partition)]
         if under_way:
             get_run_logger().info("%s is left to the run of %s to publish", run.partition, under_way[0])
             return None
-        checks = [*halves.values(), *(found for p in fresh if p not in halves for found in checked(run, p))]
-        status = PUBLISHED if all(check["passed"] for check in checks) else HELD
-        number = releases.publish(
-            store, run.partition, runtime.flow_run.name, checks, releases.versions(store), status
-        )
-        release = releases.get(store, number)
+        # A night without a row has no figures to judge.
+        measured = [p for p in fresh if p not in halves and store.ref("metrics", p)]
+        checks = [*halves.values(), *judged(run, measured)]
+        failed = [check for check in checks if check.holds]
+        rows = [check.row for check in checks]
+        # Held as it stands before: judged again, since gates may have changed, but told once.
+        if release is None or not failed or list(release.checks) != rows:
+            status = HELD if failed else PUBLISHED
+            name = runtime.flow_run.name
+            number = releases.publish(store, run.partition, name, rows, releases.versions(store), status)
+            release = releases.get(store, number)
+            if failed:
+                figures = {check.name: check.outcome.value for check in failed}
+                text = held(run.partition, number, failed)
+                alert(run.curation, "held", text, run.partition, number, figures, runtime.flow_run.id)
+            arrived = store.ref("rows", run.partition)
+            if arrived is not None and not arrived.rows:
+                text = f"{run.partition} brought no row that can be used"
+                alert(run.curation, "empty", text, run.partition, number, run=runtime.flow_run.id)
     create_markdown_artifact(
         key=key_of(f"{run.curation.dataset} {run.partition}"),
         markdown=page(run, release, store.report_path(run.partition)),
         description=f"{run.curation.dataset} {run.partition}",
     )
-    if release.status == HELD:
-        raise StageFailed(held(run.partition, release))
+    if failed:
+        raise Held(held(run.partition, release.number, failed))
     return release
+
+
+@dataclass(frozen=True)
+class Check:
+    """A gate's outcome on one partition; `name` says which unless it is the run's own."""
+
+    name: str
+    outcome: Outcome
+
+    @property
+    def holds(self) -> bool:
+        """Whether it holds the release back."""
+        return not self.outcome.passed and not self.outcome.waived
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """As a release stores it."""
+        bound = "; ".join(filter(None, (self.outcome.bound, self.outcome.waived)))
+        return {
+            "name": self.name,
+            "value": self.outcome.value,
+            "bound": bound,
+            "passed": self.outcome.passed,
+        }
 
 
 def unseen(store: Store) -> list[str]:
     """The partitions of which readers do not have all data yet. A night that was held, or that ended
     half-way, stays one of them, so that the next good night does not publish it along with itself."""
     release = releases.published(store)
-    files: set[str] = set()
+    fresh: set[str] = set()
     for table in MADE:
         version = release.versions.get(table) if release else None
-        known = store.file_uris(table, version) if version is not None else []
-        files |= set(store.file_uris(table)) - set(known)
-    return sorted({Path(file).parent.name.removeprefix("partition=") for file in files})
+        seen = store.refs(table, version=version) if version is not None else []
+        known = {(ref.partition, ref.content) for ref in seen}
+        fresh |= {ref.partition for ref in store.refs(table) if (ref.partition, ref.content) not in known}
+    return sorted(fresh)
 
 
-def whole(run: Run, partition: str) -> dict[str, Any]:
-    """Whether every stage of a partition belongs to the ones before it, as a check."""
-    plans = plan_partition(run.curation, run.store, partition)
+def whole(run: Run, partition: str) -> Check:
+    """Whether every stage of a partition belongs to the ones before it."""
+    plans = Planner(run.curation, run.store).partition(partition)
     done = sum(plan.verdict == "up to date" for plan in plans)
-    return {
-        "name": f"{partition} stages_up_to_date",
-        "value": float(done),
-        "bound": f"at least {len(plans)}",
-        "passed": done == len(plans),
-    }
+    outcome = Outcome("stages_up_to_date", float(done), f"at least {len(plans)}", done == len(plans))
+    return Check(f"{partition} {outcome.metric}", outcome)
 
 
-def checked(run: Run, partition: str) -> list[dict[str, Any]]:
-    """The gates on one partition's figures; those of other partitions carry its name."""
-    ref = run.store.ref("metrics", partition)
-    assert ref is not None
-    figures = run.store.read(ref, ["name", "value"]).to_pydict()
-    place = "" if partition == run.partition else f"{partition} "
-    return [
-        {"name": f"{place}{gate.metric}", "value": gate.value, "bound": describe(gate), "passed": gate.passed}
-        for gate in judge(run.curation.gates, dict(zip(figures["name"], figures["value"], strict=True)))
-    ]
+def judged(run: Run, partitions: list[str]) -> list[Check]:
+    """The gates on the figures of each of these partitions."""
+    gates, today = expanded(run.curation), datetime.now(UTC).date()
+    length = max((gate.history for gate in gates), default=0)
+    release = releases.published(run.store) if gates and partitions else None
+    found = []
+    for partition in partitions:
+        place = "" if partition == run.partition else f"{partition} "
+        for outcome in judge(gates, evidence(run.store, partition, release, length), today):
+            found.append(Check(f"{place}{outcome.metric}", outcome))
+    return found
 
 
-def held(partition: str, release: Release) -> str:
+def evidence(store: Store, partition: str, release: Release | None, length: int) -> Evidence:
+    """A partition's figures, those of at most `length` partitions before it by name as they would be
+    published now, and those of the last release: of the partition itself, else of the one before it."""
+    *earlier, own = store.refs("metrics", up_to=partition, last=length + 1)
+    version = release.versions.get("metrics") if release else None
+    last = store.refs("metrics", up_to=partition, last=1, version=version) if version is not None else []
+    return Evidence(
+        figures_of(store, own),
+        [figures_of(store, ref) for ref in earlier],
+        figures_of(store, last[0]) if last else None,
+    )
+
+
+def figures_of(store: Store, ref: TableRef) -> Figures:
+    rows = store.read(ref, ["name", "value", "unit"]).to_pylist()
+    return {row["name"]: Measured(row["value"], row["unit"]) for row in rows if row["value"] is not None}
+
+
+def held(partition: str, number: int, failed: list[Check]) -> str:
     """Why readers do not get a release, and how to look at it."""
-    failed = [check for check in release.checks if not check["passed"]]
     figures = "; ".join(
-        f"{check['name']} is {shown(check['value'])}, must be {check['bound']}" for check in failed
+        f"{check.name} is {shown(check.outcome.value)}, must be {check.outcome.bound}" for check in failed
     )
     return (
-        f"release {release.number} of {partition} is held: {figures}; "
-        f"look at it with `winnow sql … --release {release.number}`"
+        f"release {number} of {partition} is held: {figures}; "
+        f"look at it with `winnow sql … --release {number}`"
     )
 
 
@@ -113,11 +171,17 @@ def page(run: Run, release: Release, report: str | None) -> str:
     ]
     if release.checks:
         rows = [
-            f"| {c['name']} | {shown(c['value'])} | {c['bound']} | {'yes' if c['passed'] else '**no**'} |"
-            for c in release.checks
+            f"| {check['name']} | {shown(check['value'])} | {cell(check['bound'])} | "
+            f"{'yes' if check['passed'] else '**no**'} |"
+            for check in release.checks
         ]
         lines.append("\n".join(["| gate | value | bound | passed |", "| --- | --- | --- | --- |", *rows]))
     return "\n\n".join(lines)
+
+
+def cell(text: str) -> str:
+    """Somebody's words in a cell of a Markdown table."""
+    return " ".join(text.replace("|", "\\|").split())
 
 
 def shown(value: float | None) -> str:

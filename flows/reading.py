@@ -1,14 +1,15 @@
-"""The verbs that look and run nothing: `sql`, `releases`, `rollback`, `diff`, `report`, `vacuum`."""
+"""The verbs that look and run nothing: `sql`, `releases`, `rollback`, `diff`, `report`."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any, get_args
+from typing import IO, get_args
 
 from flows import show
-from storage import query, releases
+from flows.verdicts import in_short, show_verdicts
+from storage import releases
+from storage.releases import Release
 from storage.store import Store
 from tasks.errors import BadInput
 from tasks.report.page import formatted
@@ -19,6 +20,8 @@ def show_sql(store: Store, sql: str, release: int | None, form: show.Format, out
     form = form_of(form, output)
     if release is not None:
         require_release(store, release)
+    from storage import query  # DuckDB, which the other verbs do without
+
     with query.connect(store, release) as connection:
         result = query.select(connection, sql)
     if form == "table":
@@ -59,29 +62,29 @@ def opened(path: Path) -> IO[bytes]:
 
 def show_releases(store: Store) -> None:
     """Every release, the newest first, and which one readers get."""
-    seen = releases.published(store)
-    rows = []
-    for release in reversed(releases.listing(store)):
-        rows.append(
-            (
-                release.number,
-                release.status,
-                "yes" if seen and seen.number == release.number else "",
-                release.partition,
-                f"{release.created_at:%Y-%m-%d %H:%M:%S} UTC",
-                "; ".join(map(gate, release.checks)),
-            )
+    made = releases.listing(store)[::-1]
+    seen = next((release.number for release in made if release.readable), None)
+    rows = [
+        (
+            release.number,
+            status(release),
+            "yes" if release.number == seen else "",
+            release.partition,
+            f"{release.created_at:%Y-%m-%d %H:%M:%S} UTC",
+            in_short(release.checks),
+            release.note,
         )
+        for release in made
+    ]
     if rows:
-        show.table(("release", "status", "readers get it", "partition", "created", "gates"), rows)
+        show.table(("release", "status", "readers get it", "partition", "created", "gates", "note"), rows)
     else:
         show.line(f"{store.dataset} has no release yet; `winnow run` makes the first")
 
 
-def gate(check: Mapping[str, Any]) -> str:
-    """A gate in words: what was measured, what was wanted, and whether that failed."""
-    measured = show.cell(check["value"]) or "not measured"
-    return f"{check['name']} {measured}, {check['bound']}{'' if check['passed'] else ' FAILED'}"
+def status(release: Release) -> str:
+    """A release's status, and whether its data is still there."""
+    return f"{release.status}, expired" if release.expired else release.status
 
 
 def roll_back(store: Store, number: int) -> None:
@@ -104,10 +107,17 @@ def show_diff(store: Store, older: int, newer: int) -> None:
 
 
 def require_release(store: Store, number: int) -> None:
-    """Raises BadInput where there is no such release."""
-    known = {release.number for release in releases.listing(store)}
+    """Raises BadInput where there is no such release, or its data is gone."""
+    require_number(store, number)
+    if number in releases.expired(store):
+        raise BadInput(f"release {number} of {store.dataset} has expired; `winnow releases` lists the others")
+
+
+def require_number(store: Store, number: int) -> None:
+    """Raises BadInput where no release ever had that number."""
+    known = releases.numbers(store)
     if number not in known:
-        which = f"they are {min(known)} to {max(known)}" if known else "there is none yet"
+        which = f"they are {known[0]} to {known[-1]}" if known else "there is none yet"
         raise BadInput(f"{store.dataset} has no release {number}; {which}")
 
 
@@ -120,7 +130,9 @@ def show_report(store: Store, partition: str | None) -> None:
         raise BadInput(f"{store.dataset} has no report of {partition}; there are {known[0]} to {known[-1]}")
     chosen = partition or known[-1]
     show_metrics(store, chosen)
-    show.line(f"report: file://{store.report_path(chosen)}")
+    show_verdicts(store, chosen)
+    if page := store.report_path(chosen):
+        show.line(f"report: {store.address(page)}")
 
 
 def show_metrics(store: Store, partition: str) -> None:
@@ -130,11 +142,3 @@ def show_metrics(store: Store, partition: str) -> None:
         for row in found
     ]
     show.table(("stage", "metric", "value"), rows, title=f"{store.dataset} {partition}")
-
-
-def vacuum_store(store: Store, dry_run: bool) -> None:
-    """Delete what no release and no newest version needs, or list it."""
-    paths = store.vacuum(dry_run)
-    for path in paths:
-        show.line(path)
-    show.line(f"{show.plural(len(paths), 'file')} {'would be deleted' if dry_run else 'deleted'}")

@@ -7,6 +7,10 @@ class StoreError(Exception):
     """The store cannot do what was asked; the message names the thing, the place and the way out."""
 
 
+class Unreachable(StoreError, OSError):
+    """A disk or a network failed in a way that may pass by itself; an OSError, so it is worth a retry."""
+
+
 class Fenced(StoreError):
     """Somebody else took over while this process was away: nothing of its work was committed."""
 

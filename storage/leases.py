@@ -27,8 +27,6 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any
 
-from pyarrow.fs import FileSelector, FileType
-
 from storage import files
 from storage.errors import Busy, Fenced, StoreError
 from storage.store import Store
@@ -60,18 +58,18 @@ class Lease:
     def _beat(self) -> None:
         while not self._over.wait(BEAT_SECONDS):
             # A file that is gone, or that cannot be touched just now, is for `check` and the expiry to judge.
-            with suppress(OSError):
-                os.utime(self._path)
+            with suppress(OSError, StoreError):
+                self.store.disk.touch(self._path, _written(self._facts))
 
     def _release(self) -> None:
         """Stops the heart, and says in the file that the lease is free."""
         self._over.set()
         self._heart.join()
         if _generations(self.store, self.name)[-1:] == [self.generation]:
-            data = json.dumps({**self._facts, "released": True}).encode()
+            data = _written({**self._facts, "released": True})
             # On a full disk the lease runs out by itself; what filled the disk is the error to hear of.
             with suppress(StoreError):
-                files.write_whole(self._path, files.writer(self.store.filesystem, data))
+                self.store.disk.write_whole(self._path, files.writer(data))
 
 
 @contextmanager
@@ -104,21 +102,20 @@ def _take(store: Store, name: str, wait_seconds: float, holder_text: str) -> Lea
         "place": _place(),
         "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
-    data = json.dumps(facts).encode()
     while True:
         generations = _generations(store, name)
         holder = _holder(store, name, generations[-1]) if generations else None
         if holder is None:
             generation = generations[-1] + 1 if generations else 1
             path = _file(store, name, generation)
-            if files.put_if_absent(path, files.writer(store.filesystem, data)):
+            if store.disk.put_if_absent(path, files.writer(_written(facts))):
                 now = _generations(store, name)
                 if now[-1:] == [generation]:
                     for older in now[:-1]:
                         with suppress(FileNotFoundError):
-                            os.unlink(_file(store, name, older))
+                            store.disk.remove(_file(store, name, older))
                     return Lease(store, name, generation, facts)
-                os.unlink(path)  # later ones came and went between our look and our put
+                store.disk.remove(path)  # later ones came and went between our look and our put
             continue
         if time.monotonic() >= deadline:
             raise Busy(
@@ -131,7 +128,7 @@ def _holder(store: Store, name: str, generation: int) -> str | None:
     """Who holds that generation, in words; None if it was released, its holder is gone, or it expired."""
     path = _file(store, name, generation)
     try:
-        facts = json.loads(files.read_bytes(store.filesystem, path))
+        facts = json.loads(store.disk.read(path))
     except FileNotFoundError:  # a later generation exists and its holder cleaned up
         return f"somebody who took over from generation {generation}"
     here = facts["place"] is not None and facts["place"] == _place()
@@ -144,27 +141,22 @@ def _holder(store: Store, name: str, generation: int) -> str | None:
 
 def _age(store: Store, path: str) -> float:
     """Seconds since the file was touched, by the clock of the disk it is on."""
-    folder = os.path.dirname(path)
-    probe = f"{folder}/{files.TEMPORARY}{os.getpid()}-{threading.get_ident()}-age"
-    with files.explained(probe):
-        try:
-            files.writer(store.filesystem, b"")(probe)
-            now = os.stat(probe).st_mtime
-        finally:
-            with suppress(FileNotFoundError):
-                os.unlink(probe)
+    now = store.disk.now(os.path.dirname(path))
     try:
-        return now - os.stat(path).st_mtime
+        return now - store.disk.modified(path)
     except FileNotFoundError:
         return 0.0
 
 
 def _generations(store: Store, name: str) -> list[int]:
     """The generations there are of a lease, in order; all but the newest are of the past."""
-    folder = os.path.dirname(_file(store, name, 0))
-    found = store.filesystem.get_file_info(FileSelector(folder, allow_not_found=True))
-    names = [info.base_name for info in found if info.type == FileType.File]
+    names = store.disk.names(os.path.dirname(_file(store, name, 0)))
     return sorted(int(name.removesuffix(".json")) for name in names if name[:1].isdigit())
+
+
+def _written(facts: dict[str, Any]) -> bytes:
+    """What a lease's file holds."""
+    return json.dumps(facts).encode()
 
 
 def _file(store: Store, name: str, generation: int) -> str:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 import time
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from deltalake import DeltaTable
 from deltalake.transaction import AddAction, RemoveAction
+from pyarrow.fs import FileSystem
 
+from storage import parquet
 from storage.errors import StoreError
 
 SHARD = r"^partition=(?P<folder>[^/]+)/(?P<fingerprint>[^/]+)-(?P<start>\d{8,})-(?P<stop>\d{8,})\.parquet$"
@@ -25,7 +24,8 @@ def listing(delta: DeltaTable, table: str) -> pa.Table:
     Columns: path (below the table), size, rows, partition, content, fingerprint, start, stop.
     Raises StoreError if a file is not named as the store names its shards.
     """
-    actions = pa.table(delta.get_add_actions(flatten=True))
+    # pa.table() asks whether this is a pandas frame, and imports pandas for that: 0.2 s of every command
+    actions = pa.RecordBatchReader.from_stream(delta.get_add_actions(flatten=True)).read_all()
     shard = pc.extract_regex(actions["path"], SHARD)
     foreign = actions["path"].filter(pc.is_null(shard))
     if len(foreign):
@@ -48,21 +48,25 @@ def listing(delta: DeltaTable, table: str) -> pa.Table:
     return listed.sort_by([("partition", "ascending"), ("start", "ascending"), ("stop", "ascending")])
 
 
-def add_action(folder: str, path: str, partition: str, content: str) -> AddAction:
-    """The action that adds the file `path` (below the table's `folder`), its row count from its footer."""
-    found = os.stat(f"{folder}/{path}")
-    rows = pq.read_metadata(f"{folder}/{path}").num_rows
+def add_action(
+    filesystem: FileSystem, folder: str, path: str, partition: str, content: str, news: bool = True
+) -> AddAction:
+    """The action that adds the file `path` (below the table's `folder`), its row count from its footer.
+    Without `news` it holds the rows of files that the same commit removes."""
+    found = filesystem.get_file_info(f"{folder}/{path}")
+    with parquet.opened(found.path, filesystem) as file:
+        rows = file.metadata.num_rows
     return AddAction(
         path=path,
-        size=found.st_size,
+        size=found.size,
         partition_values={"partition": partition, "content": content},
-        modification_time=found.st_mtime_ns // 1_000_000,
-        data_change=True,
+        modification_time=found.mtime_ns // 1_000_000,
+        data_change=news,
         stats=json.dumps({"numRecords": rows}),
     )
 
 
-def removals(held: pa.Table, adds: list[AddAction]) -> list[RemoveAction]:
+def removals(held: pa.Table, adds: list[AddAction], news: bool = True) -> list[RemoveAction]:
     """The actions that remove the files of `held` that are not in `adds`.
 
     A path in both is only added: the newer action replaces the older one, and an action that
@@ -72,7 +76,7 @@ def removals(held: pa.Table, adds: list[AddAction]) -> list[RemoveAction]:
     now = time.time_ns() // 1_000_000
     names = ("path", "size", "partition", "content")
     return [
-        RemoveAction(path, True, now, size, {"partition": partition, "content": content})
+        RemoveAction(path, news, now, size, {"partition": partition, "content": content})
         for path, size, partition, content in zip(*(held[name].to_pylist() for name in names), strict=True)
         if path not in kept
     ]
@@ -83,28 +87,3 @@ def same(held: pa.Table, adds: list[AddAction], content: str) -> bool:
     return sorted(held["path"].to_pylist()) == sorted(add.path for add in adds) and set(
         held["content"].to_pylist()
     ) == {content}
-
-
-def needed(folder: str, versions: set[int]) -> set[str]:
-    """The paths, below the table's `folder`, that any of these versions lists.
-
-    One pass over the log's commits, whatever the number of versions: loading each of a thousand
-    releases from its checkpoint takes minutes. Raises StoreError if a commit is missing.
-    """
-    log = f"{folder}/_delta_log"
-    commits = sorted(name for name in os.listdir(log) if re.fullmatch(r"\d{20}\.json", name))
-    if [int(name[:20]) for name in commits] != list(range(len(commits))):
-        raise StoreError(
-            f"{log} lacks some commits, so what old versions need is unknown; nothing was removed"
-        )
-    alive: set[str] = set()
-    found: set[str] = set()
-    for version, name in enumerate(commits):
-        with open(f"{log}/{name}", encoding="utf-8") as file:
-            actions = [json.loads(line) for line in file]
-        removed = {action["remove"]["path"] for action in actions if "remove" in action}
-        added = {action["add"]["path"] for action in actions if "add" in action}
-        alive = (alive - removed) | added
-        if version in versions:
-            found |= alive
-    return found

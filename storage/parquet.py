@@ -15,14 +15,13 @@ ROW_GROUP_BYTES = 32 << 20
 ROW_GROUP_ROWS = 1 << 17
 
 
-def write(table: pa.Table, path: str, filesystem: FileSystem) -> None:
+def write(table: pa.Table, stream: pa.NativeFile) -> None:
     """Writes `table`. Row groups hold about 32 MiB, so that a reader needs little memory at a time."""
     row_bytes = max(sum(map(_bytes, table.columns)) // max(table.num_rows, 1), 1)
     strings = [field.name for field in table.schema if pa.types.is_string(field.type)]
     pq.write_table(
         table.combine_chunks(),
-        path,
-        filesystem=filesystem,
+        stream,
         row_group_size=max(min(ROW_GROUP_BYTES // row_bytes, ROW_GROUP_ROWS), 1),
         compression="zstd",
         use_dictionary=strings,
@@ -43,6 +42,8 @@ def opened(path: str, filesystem: FileSystem) -> pq.ParquetFile:
     """The file, its footer read. Raises StoreError when it is missing or damaged."""
     try:
         return pq.ParquetFile(path, filesystem=filesystem)
+    except StoreError:
+        raise
     except FileNotFoundError as error:
         raise StoreError(f"{path} is missing; run its partition again") from error
     except (pa.ArrowInvalid, OSError) as error:
@@ -70,6 +71,8 @@ def pieces(
             if begin < end:
                 try:
                     piece = file.read_row_group(group, columns=stored or ["id"])
+                except StoreError:
+                    raise
                 except OSError as error:
                     raise StoreError(
                         f"{path} is damaged ({error}); delete it and run its partition again"
@@ -82,6 +85,8 @@ def _with_schema(piece: pa.Table, schema: pa.Schema, partition: str) -> pa.Table
     columns = [
         pa.repeat(partition, piece.num_rows)
         if field.name == "partition"
+        else pa.nulls(piece.num_rows, field.type)  # a column that is younger than the file
+        if field.nullable and field.name not in piece.column_names
         else piece[field.name].cast(field.type)
         for field in schema
     ]

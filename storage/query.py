@@ -3,7 +3,8 @@
 A connection is in memory and sees the data files of one release and nothing else: after the views
 are made, access to any other file, to the network and to extensions is shut off and the settings
 are locked. One folder stays open, the one that large sorts spill to; so each connection has one of
-its own, of a name that cannot be guessed, which DuckDB makes when it needs it and removes.
+its own, of a name that cannot be guessed, which DuckDB makes when it needs it and removes. Files in
+a bucket are read through Python: DuckDB's own way there is an extension that it would download.
 
 `select` adds what DuckDB cannot be told to refuse: a statement is parsed to its tree, and a tree
 with anything but reads in it is turned down. That matters: DuckDB calls `WITH x AS (INSERT ...)
@@ -16,6 +17,7 @@ import json
 import re
 import secrets
 import tempfile
+import threading
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -23,7 +25,7 @@ import duckdb
 import pyarrow as pa
 
 from storage import classes, releases, scan
-from storage.errors import StoreError
+from storage.errors import StoreError, Unreachable
 from storage.store import Store
 from storage.tables import TABLES
 
@@ -93,6 +95,14 @@ EXPLAIN = re.compile(
 )
 
 
+MEMORY, SPILL, RESULT_BYTES, SECONDS, BATCH_ROWS = "50%", "16GB", 2**31, 600.0, 2048
+"""What a query may take: of the machine's memory, of its disk where that is not enough, of result, of
+time. DuckDB does not count what a single value takes while it is made, as `repeat('x', 1000000000)`."""
+
+
+TOLD = re.compile(r"^(?:storage\.errors\.Unreachable|FileNotFoundError): (.+)$", re.MULTILINE)
+
+
 class QueryError(StoreError):
     """The statement cannot be run on the tables of a store; the message says why."""
 
@@ -104,27 +114,30 @@ def connect(store: Store, release: int | Literal["live"] | None = None) -> duckd
     release, and the tables as they are where nothing was published. A table that a release does not
     have is an empty view; `releases` is always as it is now.
     """
-    files = files_of(store, release)
+    files = {table: list(map(store.disk.uri, paths)) for table, paths in files_of(store, release).items()}
     connection = duckdb.connect(
         config={
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
             "allow_community_extensions": "false",
+            "memory_limit": MEMORY,
+            "max_temp_directory_size": SPILL,
             "temp_directory": f"{tempfile.gettempdir()}/winnow-{secrets.token_hex(8)}",
         }
     )
+    store.disk.open_to(connection)
     connection.execute(f"SET VARIABLE class_names = {scan.literal(classes.vocabulary(store))}")
     connection.execute("CREATE MACRO class_name(i) AS getvariable('class_names')[i + 1]")
     connection.execute(
         "CREATE VIEW classes AS SELECT unnest(range(len(getvariable('class_names'))))::INTEGER AS index, "
         "unnest(getvariable('class_names')) AS name"
     )
-    for table, paths in files.items():
+    for table, uris in files.items():
         columns = ", ".join(["*", *DECODED.get(table, [])])
-        connection.execute(f"CREATE VIEW {table} AS SELECT {columns} FROM ({scan.query(table, paths)})")
+        connection.execute(f"CREATE VIEW {table} AS SELECT {columns} FROM ({scan.query(table, uris)})")
     connection.execute(STORY)
     connection.execute(
-        f"SET allowed_paths = {scan.literal([path for paths in files.values() for path in paths])}"
+        f"SET allowed_paths = {scan.literal([uri for uris in files.values() for uri in uris])}"
     )
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute("SET enable_external_access = false")
@@ -155,16 +168,44 @@ def select(connection: duckdb.DuckDBPyConnection, sql: str) -> pa.Table:
     try:
         statement = _single(connection, sql)
         inner = statement
-        if statement.type == duckdb.StatementType.EXPLAIN:
+        if _type(statement) == duckdb.StatementType.EXPLAIN:
             inner = _single(connection, EXPLAIN.sub("", statement.query, count=1))
         _refuse_all_but_reading(connection, inner)
-        return connection.sql(statement.query).to_arrow_table()
+        return _fetched(connection, statement.query)
     except duckdb.PermissionException as error:
         raise QueryError(
             "a query can read the tables of its store and no other file; name a table"
         ) from error
-    except duckdb.Error as error:
+    # While a result is fetched, DuckDB's errors come through Arrow.
+    except (duckdb.Error, pa.ArrowException) as error:
+        if "INTERRUPT Error" in str(error):
+            raise QueryError(f"the query ran for more than {SECONDS:,.0f} s; ask for less at once") from error
+        told = TOLD.search(str(error))
+        if told:  # by what reads a bucket; DuckDB quotes the whole traceback
+            raise Unreachable(told[1]) from None
         raise QueryError(str(error).strip().splitlines()[0]) from error
+
+
+def _fetched(connection: duckdb.DuckDBPyConnection, sql: str) -> pa.Table:
+    """The result, as long as it is neither too slow nor too large."""
+    timer = threading.Timer(SECONDS, connection.interrupt)
+    timer.daemon = True
+    timer.start()
+    try:
+        with connection.sql(sql).to_arrow_reader(BATCH_ROWS) as reader:
+            batches: list[pa.RecordBatch] = []
+            size = 0
+            for batch in reader:
+                size += batch.nbytes
+                if size > RESULT_BYTES:
+                    raise QueryError(
+                        f"the result is larger than {RESULT_BYTES:,} bytes; aggregate, LIMIT it, or read the "
+                        "tables themselves, which are Delta tables"
+                    )
+                batches.append(batch)
+            return pa.Table.from_batches(batches, reader.schema)
+    finally:
+        timer.cancel()
 
 
 def _single(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.Statement:
@@ -174,9 +215,16 @@ def _single(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.Statement
     return statements[0]
 
 
+def _type(statement: duckdb.Statement) -> duckdb.StatementType:
+    try:
+        return statement.type
+    except ValueError:  # DuckDB knows more kinds than its Python does
+        raise QueryError("this kind of statement is refused; a query can only SELECT") from None
+
+
 def _refuse_all_but_reading(connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement) -> None:
     """Raises QueryError unless the statement is made of queries on tables and harmless functions."""
-    kind = statement.type
+    kind = _type(statement)
     if kind != duckdb.StatementType.SELECT:
         raise QueryError(f"{kind.name} statements are refused; a query can only SELECT")
     [(tree,)] = connection.execute("SELECT json_serialize_sql($1)", [statement.query]).fetchall()

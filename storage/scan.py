@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from storage.tables import schema_of
+from storage.tables import GROWN, schema_of
 
 _NAMES = {
     pa.string(): "VARCHAR",
@@ -19,6 +19,8 @@ _NAMES = {
     pa.float64(): "DOUBLE",
     pa.timestamp("us", "UTC"): "TIMESTAMPTZ",
 }
+
+PARTITION = "regexp_extract(filename, '/partition=([^/]+)/[^/]*$', 1)"
 
 
 def quoted(text: str) -> str:
@@ -38,11 +40,18 @@ def query(table: str, files: Sequence[str]) -> str:
     DATE of it, and stumbles over a name with an equals sign.
     """
     columns = ", ".join(f'"{name}"' for name in schema_of(table).names if name != "partition")
+    nulls = ", ".join(f'NULL::{type_name(field.type)} AS "{field.name}"' for field in schema_of(table))
+    nothing = f"SELECT {nulls} WHERE false"
     if not files:
-        nulls = ", ".join(f'NULL::{type_name(field.type)} AS "{field.name}"' for field in schema_of(table))
-        return f"SELECT {nulls} WHERE false"
+        return nothing
+    if table in GROWN:
+        return (
+            f"{nothing} UNION ALL BY NAME SELECT {PARTITION} AS partition, * EXCLUDE (filename) "
+            f"FROM read_parquet({literal(files)}, hive_partitioning = false, filename = true, "
+            "union_by_name = true)"
+        )
     return (
-        f"SELECT regexp_extract(filename, '/partition=([^/]+)/[^/]*$', 1) AS partition, {columns} "
+        f"SELECT {PARTITION} AS partition, {columns} "
         f"FROM read_parquet({literal(files)}, hive_partitioning = false, filename = true)"
     )
 

@@ -29,3 +29,16 @@ def from_bytes(data: bytes, path: str) -> tuple[dict[str, np.ndarray], dict[str,
         return arrays, json.loads(header["__metadata__"]["info"])
     except (SafetensorError, ValueError, KeyError) as error:
         raise StoreError(f"{path} is damaged ({error}); delete it and run the partition again") from error
+
+
+def is_whole(head: bytes, size: int) -> bool:
+    """Whether a file of `size` bytes that starts with `head` has the length that its header speaks of;
+    `head` is the whole header, or all of a shorter file."""
+    length = int.from_bytes(head[:8], "little")
+    try:
+        header = json.loads(head[8 : 8 + length])
+        header["__metadata__"]["info"]
+        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+    except (ValueError, KeyError, TypeError):
+        return False
+    return bool(8 + length + max(ends, default=0) == size)

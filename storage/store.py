@@ -20,30 +20,31 @@ Delta's conflict rules, which let two writers both fill a partition that was emp
 from __future__ import annotations
 
 import json
-import os
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import DeltaTable
+from deltalake import DeltaTable, Schema
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, CommitProperties, RemoveAction
 from pyarrow.fs import FileSelector, FileType
 
 from storage import files, log, parquet, states
 from storage.content import content_of
-from storage.errors import Busy, Fenced, StoreError
+from storage.errors import Busy, Fenced, StoreError, Unreachable
 from storage.tables import conform, file_schema, schema_of
 
 __all__ = ["Busy", "Fenced", "Store", "StoreError", "TableRef"]
 
 COMMIT_TRIES = 200
+ANSWERS_LOST = 5
+"""After so many of one commit it gives up."""
 RECENT_COMMITS = 1000
 SNAPSHOTS = 16
 
@@ -68,23 +69,27 @@ class Store:
     """The tables of one data set below `root`. Cheap to make, and picklable for other processes."""
 
     def __init__(self, root: str, dataset: str) -> None:
-        self.filesystem, self.root = files.local_root(root)
+        self.disk = files.disk(root)
+        self.root, self.filesystem = self.disk.root, self.disk.filesystem
         self.dataset = files.checked(dataset, "data set")
-        self.path = f"{self.root.rstrip('/')}/{dataset}"
+        self.path = f"{self.disk.base.rstrip('/')}/{dataset}"
         self._snapshots: dict[tuple[str, int], pa.Table] = {}
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_snapshots": {}}
+    def __reduce__(self) -> tuple[type[Self], tuple[str, str]]:
+        return type(self), (self.root, self.dataset)
 
     def open(self, create: bool) -> Self:
         """Checks that the data set is there, or makes its folder. Raises StoreError."""
         if create:
-            with files.explained(self.path):
-                os.makedirs(files.inside(self.root, self.path), exist_ok=True)
+            self.disk.make_folder(self.disk.inside(self.path))
         elif self.filesystem.get_file_info(self.path).type != FileType.Directory:
             raise StoreError(f"{self.path} does not exist; run a partition of {self.dataset} first")
-        files.inside(self.root, self.path)
+        self.disk.inside(self.path)
         return self
+
+    def address(self, path: str) -> str:
+        """What people and browsers call a path: file:///… or s3://…"""
+        return self.disk.address(path)
 
     # Reading the log
 
@@ -106,9 +111,12 @@ class Store:
         found = self._refs(table, int(delta.version()), self._of(self._snapshot(table, delta), [partition]))
         return found[0] if found else None
 
-    def refs(self, table: str, up_to: str | None = None, last: int | None = None) -> list[TableRef]:
-        """The partitions in name order, up to and with `up_to`, the `last` of those, at one version."""
-        delta = self._delta(table)
+    def refs(
+        self, table: str, up_to: str | None = None, last: int | None = None, version: int | None = None
+    ) -> list[TableRef]:
+        """The partitions in name order, up to and with `up_to`, the `last` of those, at one version (the
+        newest by default)."""
+        delta = self._delta(table, version)
         if delta is None:
             return []
         listed = self._snapshot(table, delta)
@@ -156,9 +164,18 @@ class Store:
         delta = self._delta(table)
         if delta is None or not 0 <= version <= delta.version():
             raise StoreError(f"{table} of {self.dataset} has no version {version} to go back to")
-        with files.explained(self.inside(table)):
+        with self.disk.explained(self.inside(table)):
             delta.restore(version)
         return self.version(table) or 0
+
+    def evolve(self, table: str) -> None:
+        """Gives a table that was made before some of its columns were thought of those columns."""
+        delta = self._delta(table)
+        known = {field.name for field in delta.schema().fields} if delta else set()
+        missing = pa.schema([field for field in schema_of(table) if field.name not in known])
+        if delta is not None and len(missing):
+            with self.disk.explained(self.inside(table)):
+                delta.alter.add_columns(Schema.from_arrow(missing).fields)
 
     # Writing
 
@@ -172,11 +189,7 @@ class Store:
         """
         path = self._shard(table, partition, fingerprint, start, stop)
         conformed = conform(data, table)
-
-        def write(temporary: str) -> None:
-            parquet.write(conformed, temporary, self.filesystem)
-
-        if files.put_if_absent(path, write):
+        if self.disk.put_if_absent(path, lambda stream: parquet.write(conformed, stream)):
             return
         if self._content(table, [path]) != content_of(conformed.schema, conformed.to_batches()):
             raise StoreError(
@@ -186,7 +199,7 @@ class Store:
 
     def has_shard(self, table: str, partition: str, fingerprint: str, start: int, stop: int) -> bool:
         """Whether that finished file is there, committed or not."""
-        return files.exists(self.filesystem, self._shard(table, partition, fingerprint, start, stop))
+        return self.disk.exists(self._shard(table, partition, fingerprint, start, stop))
 
     def commit(
         self,
@@ -194,42 +207,60 @@ class Store:
         partition: str,
         fingerprint: str,
         spans: list[tuple[int, int]],
-        parents: list[TableRef],
+        parents: Sequence[Mapping[str, Any]],
         info: dict[str, Any],
         base_version: int | None,
         *,
         alone: bool = False,
+        merge: bool = False,
     ) -> TableRef:
         """Replaces a partition's files by exactly these shards, in one transaction.
 
         `base_version` is the table's version the work was planned on (None: there was no table).
         Raises Fenced if this partition was written since (with `alone`: if any was), StoreError if a
         shard is missing. Does nothing when the partition holds exactly these files already.
+        With `merge` the shards must hold what the partition holds, and Delta is told that nothing changed.
         """
         paths = [self._shard(table, partition, fingerprint, start, stop) for start, stop in sorted(spans)]
         content = self._content(table, paths)
         folder = f"{self.path}/{table}"
-        adds = [log.add_action(folder, path.removeprefix(folder + "/"), partition, content) for path in paths]
+        adds = [
+            log.add_action(
+                self.filesystem, folder, path.removeprefix(f"{folder}/"), partition, content, not merge
+            )
+            for path in paths
+        ]
         rows = sum(json.loads(add.stats)["numRecords"] for add in adds)
         metadata = {
             "partition": partition,
             "fingerprint": fingerprint,
             "content": content,
             "rows": str(rows),
-            "parents": json.dumps([asdict(parent) for parent in parents]),
+            "parents": json.dumps(list(parents)),
             "info": json.dumps(info, sort_keys=True),
         }
+        lost = 0
         for attempt in range(COMMIT_TRIES):
             delta = self._delta(table) or self._create(table)
             held = self._of(self._snapshot(table, delta), [partition])
             if log.same(held, adds, content):
                 return TableRef(table, partition, int(delta.version()), rows, fingerprint, content)
             self._fence(table, partition, held, int(delta.version()), base_version, alone)
+            if merge and set(held["content"].to_pylist()) != {content}:
+                raise StoreError(
+                    f"{table} of {self.dataset}: the files of {partition} do not hold what was committed; "
+                    "run the partition again with --force"
+                )
             try:
-                version = self._transact(delta, table, adds, log.removals(held, adds), metadata)
+                removals = log.removals(held, adds, news=not merge)
+                version = self._transact(delta, table, adds, removals, metadata)
                 return TableRef(table, partition, version, rows, fingerprint, content)
             except CommitFailedError:  # somebody else made that version: look again, at what they did
                 time.sleep(random.uniform(0, min(0.001 * 2**attempt, 0.2)))
+            except Unreachable:  # the answer was lost, and with it whether we made that version: look again
+                lost += 1
+                if lost == ANSWERS_LOST:
+                    raise
         raise StoreError(
             f"{table} of {self.dataset}: partition {partition} could not be committed between the commits of "
             "others; run it again"
@@ -266,25 +297,32 @@ class Store:
     ) -> None:
         """Saves what a fit found, as one file that appears whole."""
         path = self._state(partition, name)
-        files.write_whole(path, files.writer(self.filesystem, states.to_bytes(arrays, info)))
+        self.disk.write_whole(path, files.writer(states.to_bytes(arrays, info)))
 
     def load_state(self, partition: str, name: str) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
         """The arrays and the info of a saved state; None if there is none."""
         path = self._state(partition, name)
         try:
-            return states.from_bytes(files.read_bytes(self.filesystem, path), path)
+            return states.from_bytes(self.disk.read(path), path)
         except FileNotFoundError:
             return None
 
     def has_state(self, partition: str, name: str) -> bool:
         """Whether that state was saved."""
-        return files.exists(self.filesystem, self._state(partition, name))
+        return self.disk.exists(self._state(partition, name))
+
+    def states(self, start: str) -> list[str]:
+        """The saved states whose "{partition}/{name}" starts with `start`, in name order."""
+        partition, _, name = start.partition("/")
+        there = self.disk.names(self.inside(f"_states/{files.checked(partition, 'partition')}"))
+        names = (found.removesuffix(".safetensors") for found in there if found.endswith(".safetensors"))
+        return sorted(f"{partition}/{found}" for found in names if found.startswith(name))
 
     def save_report(self, partition: str, name: str, html: str) -> str:
         """Saves a page and returns its path."""
         folder = f"_reports/{files.checked(partition, 'partition')}"
         path = self.inside(f"{folder}/{files.checked(name, 'report')}.html")
-        files.write_whole(path, files.writer(self.filesystem, html.encode()))
+        self.disk.write_whole(path, files.writer(html.encode()))
         return path
 
     def report_path(self, partition: str) -> str | None:
@@ -304,7 +342,7 @@ class Store:
 
     def inside(self, relative: str) -> str:
         """The absolute path of something in the data set. Raises StoreError if a link leads it out."""
-        return files.inside(self.root, f"{self.path}/{relative}")
+        return self.disk.inside(f"{self.path}/{relative}")
 
     def _shard(self, table: str, partition: str, fingerprint: str, start: int, stop: int) -> str:
         schema_of(table)
@@ -320,9 +358,7 @@ class Store:
         """Absolute paths of listed files; a link on the way is checked to stay in the store."""
         folder = self.inside(table)
         paths = [f"{folder}/{path}" for path in listed["path"].to_pylist()]
-        for path in dict.fromkeys([*map(os.path.dirname, paths), *paths]):
-            if os.path.islink(path):
-                files.inside(self.root, path)
+        self.disk.require_inside(paths)
         return paths
 
     # The Delta log
@@ -331,15 +367,15 @@ class Store:
         """The table at a version, the newest by default; None if the table does not exist."""
         schema_of(table)
         path = self.inside(table)
-        if self.filesystem.get_file_info(f"{path}/_delta_log").type != FileType.Directory:
-            return None
         try:
-            return DeltaTable(path, version=version)
-        except TableNotFoundError:  # another process is just making its first version
+            with self.disk.explained(path):
+                return DeltaTable(self.disk.uri(path), version=version, storage_options=self.disk.options)
+        except TableNotFoundError:
             return None
         except DeltaError as error:
             raise StoreError(
-                f"{path} has no readable version {'' if version is None else version} ({error}); "
+                f"{path} has no readable version {'' if version is None else version} "
+                f"({str(error).splitlines()[0]}); "
                 "go back to an older version with restore"
             ) from error
 
@@ -347,17 +383,17 @@ class Store:
         """Makes an empty table, or opens the one that another process made first."""
         schema = pa.schema([*schema_of(table), pa.field("content", pa.string())])
         path = self.inside(table)
-        with files.explained(path):
-            os.makedirs(path, exist_ok=True)
-            with suppress(CommitFailedError, DeltaError):
-                DeltaTable.create(
-                    path,
-                    schema,
-                    mode="ignore",
-                    partition_by=log.PARTITION_BY,
-                    # A release names versions, so the log of old versions must never be cleaned up.
-                    configuration={"delta.enableExpiredLogCleanup": "false"},
-                )
+        self.disk.make_folder(path)
+        with self.disk.explained(path), suppress(CommitFailedError, DeltaError):
+            DeltaTable.create(
+                self.disk.uri(path),
+                schema,
+                mode="ignore",
+                partition_by=log.PARTITION_BY,
+                # A release names versions, so the log of old versions must never be cleaned up.
+                configuration={"delta.enableExpiredLogCleanup": "false"},
+                storage_options=self.disk.options,
+            )
         made = self._delta(table)
         if made is None:
             raise StoreError(f"{path} cannot be made into a table; look for foreign files in it")
@@ -373,7 +409,7 @@ class Store:
     ) -> int:
         """One commit on exactly the version that `delta` holds; returns the new version."""
         version = int(delta.version()) + 1
-        with files.explained(self.inside(table)):
+        with self.disk.explained(self.inside(table)):
             delta.create_write_transaction(
                 [*adds, *removals],
                 mode="append",  # with the removals spelled out, so that a file may stay where it is

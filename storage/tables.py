@@ -133,9 +133,13 @@ TABLES: dict[str, pa.Schema] = {
         checks=CHECKS,
         status=pa.string(),
         versions=pa.map_(pa.string(), pa.int64()),
+        note=(pa.string(),),
     ),
 }
 """Every table of a store, by name; a table that nothing was written to does not exist on disk."""
+
+GROWN = {"releases"}
+"""Tables that once had fewer columns: their older files lack the newer ones, which read as nulls."""
 
 
 def schema_of(name: str) -> pa.Schema:

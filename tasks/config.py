@@ -9,21 +9,36 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
+from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from tasks.detect import AnyDetector
 from tasks.distill import AnyDistiller
 from tasks.errors import BadInput
 from tasks.ingest import AnyEncoder, AnyFilter, AnySource
+from tasks.ingest.files import UNKNOWN
+from tasks.redaction import SECRETIVE, redact, remember
 from tasks.reinforce import AnyReinforcer
 from tasks.relabel import AnyPolicy
 from tasks.report.student import Student
 from tasks.teach import AnyTeacher
+from tasks.yaml_file import Environment, parse
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._=-]*$"
 """What data sets and partitions may be called: they become folders."""
@@ -42,6 +57,21 @@ class Ingest(Section):
     encoder: AnyEncoder | None = Field(None, description="makes `embedding` from the payload")
 
 
+class Refit(Section):
+    """When teachers are trained anew, and from what.
+
+    A partition is an anchor when it is the first, or when at least `growth` times the rows of the last
+    anchor's window have arrived since. Anchors' teachers judge every partition up to the next anchor.
+    """
+
+    growth: float = Field(
+        0.0, ge=0, le=100, description="share of new rows that calls for training; 0: every partition does"
+    )
+    start: Literal["fresh", "warm"] = Field(
+        "fresh", description="warm: go on from the last anchor's teachers, in less time"
+    )
+
+
 class Teach(Section):
     """Who gives soft labels, and how rows are kept out of their own teachers' sight."""
 
@@ -49,6 +79,7 @@ class Teach(Section):
     folds: int = Field(4, ge=2, le=20, description="a row is judged by teachers of the other folds")
     top_k: int = Field(10, ge=1, le=1000, description="probabilities kept a row, the largest first")
     ensemble: Literal["mean"] = Field("mean", description="mean of probabilities (MEAL V2)")
+    refit: Refit = Field(default_factory=Refit)
 
     @model_validator(mode="after")
     def names_differ(self) -> Self:
@@ -59,39 +90,145 @@ class Teach(Section):
         return self
 
 
-class Gate(Section):
-    """A bound that a metric must keep before a release is published."""
+class Waiver(Section):
+    """Why, and how long, a gate may fail without holding a release back."""
 
-    metric: str
+    until: date = Field(description="from this day (UTC) on, a failure holds releases back again")
+    why: str = Field(min_length=1, description="kept with every release that it lets pass")
+
+
+BOUNDS = (
+    "at_least",
+    "at_most",
+    "at_most_below_last",
+    "at_most_above_last",
+    "z_at_least",
+    "z_at_most",
+    "z_within",
+)
+"""What a gate can hold a metric to, one of them a gate."""
+
+
+class Gate(Section):
+    """A bound that a metric must keep before a release is published; of kind `standard`, a set of them."""
+
+    kind: Literal["bound", "standard"] = "bound"
+    metric: str = Field("", description="a name of the metrics table")
     at_least: float | str | None = Field(None, description="a number, or the name of another metric")
-    at_most: float | str | None = None
+    at_most: float | str | None = Field(None, description="a number, or the name of another metric")
+    at_most_below_last: float | None = Field(None, ge=0, description="how far it may fall since a release")
+    at_most_above_last: float | None = Field(None, ge=0, description="how far it may rise since a release")
+    z_at_least: float | None = Field(None, lt=0, description="lowest robust z-score against its history")
+    z_at_most: float | None = Field(None, gt=0, description="highest robust z-score against its history")
+    z_within: float | None = Field(None, gt=0, description="robust z-score allowed in either direction")
+    history: int = Field(28, ge=3, le=1000, description="earlier partitions that a z-score looks at, at most")
+    min_history: int = Field(14, ge=3, le=1000, description="with fewer of them the gate passes and says so")
+    floor: float | None = Field(None, gt=0, description="the least deviation that a z-score divides by")
+    waived: Waiver | None = None
 
     @model_validator(mode="after")
     def one_bound(self) -> Self:
-        if (self.at_least is None) == (self.at_most is None):
-            raise ValueError("a gate needs exactly one of at_least and at_most")
+        given = [name for name in BOUNDS if getattr(self, name) is not None]
+        fields = type(self).model_fields.items()
+        changed = {name for name, field in fields if getattr(self, name) != field.default}
+        if self.kind == "standard":
+            if changed - {"kind"}:
+                raise ValueError("kind: standard stands alone; give a gate of your own to replace one of its")
+            return self
+        if not self.metric:
+            raise ValueError("a gate needs a metric; `winnow report` lists those that a night has")
+        if len(given) != 1:
+            raise ValueError(f"a gate needs exactly one of {', '.join(BOUNDS[:-1])} and {BOUNDS[-1]}")
+        if changed & {"history", "min_history", "floor"} and not given[0].startswith("z_"):
+            raise ValueError("history, min_history and floor are for z_at_least, z_at_most and z_within")
+        if self.min_history > self.history:
+            raise ValueError(f"min_history is {self.min_history}, must be at most history, {self.history}")
         return self
 
 
 class Runner(Section):
     """Where shards run. Never changes a value, so it is no part of a fingerprint."""
 
-    kind: Literal["threads"] = "threads"
-    workers: int = Field(2, ge=1, le=256)
+    kind: Literal["threads", "ray"] = Field(
+        "threads", description="threads of one process, or the workers of a Ray cluster"
+    )
+    workers: int = Field(
+        2, ge=1, le=256, description="tasks at once; a Ray cluster at an address has the size it has"
+    )
+    address: str | None = Field(
+        None,
+        min_length=1,
+        description="where a Ray cluster listens, as ray.init takes it; a local one is started without",
+    )
     shard_rows: int = Field(4096, ge=1, description="rows a shard; large partitions get larger ones")
+
+    @model_validator(mode="after")
+    def address_is_of_a_cluster(self) -> Self:
+        if self.address and self.kind != "ray":
+            raise ValueError("address is where a Ray cluster listens; add kind: ray, or leave it out")
+        return self
+
+
+class Restate(Section):
+    """When a night that is curated already is curated again by itself."""
+
+    stale_over: float = Field(
+        gt=0, lt=1, description="when more than this share of the rows it was made from has changed"
+    )
+
+
+Event = Literal["failed", "held", "empty", "late"]
+
+
+class Alerts(Section):
+    """Whom to tell of what nobody sits and waits for (`flows.alerts`)."""
+
+    webhook: SecretStr = Field(
+        description="address that is sent a small JSON; ${NAME}, as it often is a secret"
+    )
+    secret: SecretStr = Field(
+        min_length=16, description="what the messages are signed with; ${NAME} of the environment"
+    )
+    on: tuple[Event, ...] = Field(
+        ("failed", "held"),
+        description="failed: a partition's run; held: a release, by its gates; empty: a night without data; "
+        "late: rows for a night that was curated before",
+    )
+
+    @field_validator("webhook")
+    @classmethod
+    def is_an_address(cls, webhook: SecretStr) -> SecretStr:
+        if not re.match(r"https?://[^/\s@]+(/\S*)?$", webhook.get_secret_value()):
+            raise ValueError("must be an address like https://host/path, without a user name")
+        return webhook
 
 
 class Curation(Section):
-    """A data set, where it comes from, and which method runs at each stage."""
+    """A data set, where it comes from, and which method runs at each stage.
+
+    Whoever prints one, or stores it as a flow run's parameter, gets its data set and its file, never its
+    content: values of the environment may be in it.
+    """
 
     dataset: Annotated[str, Field(pattern=NAME, max_length=100)]
-    store: str = Field(description="file:///… or a path")
+    store: str = Field(description="a path, file:///… or s3://bucket/prefix")
     task: Literal["single_label"] = "single_label"
     classes: tuple[str, ...] | None = Field(
         None, min_length=1, description="the vocabulary in order of index; discovered when left out"
     )
+    rename: dict[str, str] = Field({}, description="classes that have another name now: old to new")
+    retired: tuple[str, ...] = Field(
+        (), description="classes that no row may have any more; their index stays reserved"
+    )
+    empty_night: Literal["succeed", "fail"] = Field(
+        "fail", description="how a night ends that brought no usable row, or on which nothing arrived"
+    )
     window: Literal["all", "partition"] | Annotated[int, Field(ge=1)] = Field(
         "all", description="the last partitions that a stage may learn from, never a later one"
+    )
+    restate: Literal["never", "always"] | Restate = Field(
+        "never",
+        description="whether `nightly` redoes old partitions that the data set would now make otherwise",
     )
     device: Literal["auto", "cpu", "cuda"] = "auto"
     source: AnySource
@@ -103,7 +240,16 @@ class Curation(Section):
     distill: AnyDistiller | None = None
     report: Student = Field(Student(), description="the fixed small student that measures labels")
     gates: tuple[Gate, ...] = ()
+    alerts: Alerts | None = None
     runner: Runner = Field(default_factory=Runner)
+    _file: str = PrivateAttr("")
+    _taken: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @field_validator("gates", mode="before")
+    @classmethod
+    def gates_by_name(cls, value: Any) -> Any:
+        """`gates: standard` is short for a list of that one."""
+        return [{"kind": "standard"}] if value == "standard" else value
 
     @model_validator(mode="after")
     def stages_fit_together(self) -> Self:
@@ -112,9 +258,33 @@ class Curation(Section):
         return self
 
     @property
+    def file(self) -> str:
+        """The absolute path of its YAML; empty where there is none."""
+        return self._file
+
+    @model_serializer(mode="wrap", when_used="json")
+    def as_json(self, handler: SerializerFunctionWrapHandler) -> dict[str, str]:
+        return {"dataset": self.dataset, "file": self.file}
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        return [("dataset", self.dataset), ("file", self.file)]
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        # A worker of a cluster gets the curation from the driver, and not its environment.
+        super().__setstate__(state)
+        remember(self._taken)
+
+    @property
     def vocabulary(self) -> tuple[str, ...] | None:
         """The declared classes: the YAML's, else what the source knows, else none."""
-        return self.classes or self.source.classes
+        if self.classes or self.source.classes is None:
+            return self.classes
+        known = self.source.classes
+        return tuple(name if self.rename.get(name, name) in known else self.rename[name] for name in known)
+
+    def may_be_empty(self, partition: str) -> bool:
+        """Whether a partition may end without a row. Inputs that name no partition are rejects by nature."""
+        return self.empty_night == "succeed" or partition == UNKNOWN
 
     @property
     def window_size(self) -> int | None:
@@ -131,6 +301,7 @@ def impossible(c: Curation) -> list[str]:
     found = []
     if c.classes and len(set(c.classes)) < len(c.classes):
         found.append("classes: a name occurs twice")
+    found += class_problems(c)
     kinds = [detector.kind for detector in c.detect]
     if len(set(kinds)) < len(kinds):
         found.append("detect: a detector occurs twice; give each kind once")
@@ -163,66 +334,59 @@ def impossible(c: Curation) -> list[str]:
     return found
 
 
-class UniqueKeyLoader(yaml.SafeLoader):
-    """YAML's safe loader, which also refuses a key given twice instead of taking the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, str) and key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key} is given twice", key_node.start_mark
-                )
-            seen.add(key if isinstance(key, str) else str(key))
-        return super().construct_mapping(node, deep)
+def class_problems(c: Curation) -> list[str]:
+    """Sentences for names of classes that cannot be meant."""
+    found = []
+    for old, new in c.rename.items():
+        if not old or not new:
+            found.append("rename: a class has an empty name; write old: new")
+        elif new in c.rename:
+            found.append(f"rename: {new} is both a new name and an old one; write {old}: {c.rename[new]}")
+        elif c.classes and new not in c.classes:
+            found.append(f"rename: {new} is not among classes; write it there in the place of {old}")
+    for name in c.retired:
+        if c.classes and name not in c.classes:
+            found.append(f"retired: {name} is not among classes; keep it there, in its place")
+        elif name in c.rename:
+            found.append(f"retired: {name} is called {c.rename[name]} now; retire it by that name")
+    return found
 
 
 def load(path: str | Path, **overrides: Any) -> Curation:
     """Read and check a curation; `overrides` replace top-level keys. Raises BadInput."""
     file = Path(path)
-    try:
-        raw = yaml.load(file.read_text(encoding="utf-8"), Loader=UniqueKeyLoader)
-    except FileNotFoundError:
-        raise BadInput(f"{path}: there is no such file; give the path of a curation's YAML") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path}: cannot be read ({error})") from None
-    except (yaml.YAMLError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f" line {mark.line + 1}" if mark else ""
-        problem = " ".join(str(getattr(error, "problem", None) or error).split())
-        raise BadInput(f"{path}:{place} is not valid YAML ({problem})") from None
-    if not isinstance(raw, dict):
-        raise BadInput(f"{path}: must hold keys such as dataset, store and source, not {type(raw).__name__}")
-    raw = {**expand(raw, str(path)), **overrides}
+    raw = parse(path)
+    for problem in secrets_in_clear(raw):
+        raise BadInput(f"{path}: {problem}")
+    environment = Environment(str(path))
+    raw = {**environment.expand(raw), **overrides}
+    remember(environment.taken)
     anchor_paths(raw, file.resolve().parent)
     try:
-        return Curation.model_validate(raw)
+        curation = Curation.model_validate(raw)
     except ValidationError as error:
-        raise BadInput(f"{path}: {explain(error, raw)}") from None
+        raise BadInput(redact(f"{path}: {explain(error, raw)}")) from None
+    curation._file, curation._taken = str(file.resolve()), environment.taken
+    return curation
 
 
-def expand(value: Any, place: str) -> Any:
-    """Replace `${NAME}` and `${NAME:-default}` in every string. Raises BadInput for an unset NAME."""
-
-    def substitute(match: re.Match[str]) -> str:
-        name, default = match["name"], match["default"]
-        found = os.environ.get(name, default)
-        if found is None:
-            raise BadInput(
-                f"{place}: the environment variable {name} is not set; set it or write ${{{name}:-default}}"
+def secrets_in_clear(raw: dict[Any, Any]) -> list[str]:
+    """Sentences for secrets that stand in the file itself, which people mail and check in."""
+    source, alerts = raw.get("source"), raw.get("alerts")
+    found = []
+    for place, value in (
+        ("store", raw.get("store")),
+        ("source.path", source.get("path") if isinstance(source, dict) else None),
+    ):
+        if isinstance(value, str) and re.search(r"://[^/@\s]*:[^/@\s]*@", value):
+            found.append(
+                f"{place} holds a password; leave it out, object stores take theirs from the environment"
             )
-        return found
-
-    if isinstance(value, str):
-        if "\0" in value:
-            raise BadInput(f"{place}: {value!r} holds a null character, which no name or path may; remove it")
-        return re.sub(r"\$\{(?P<name>\w+)(?::-(?P<default>[^}]*))?\}", substitute, value)
-    if isinstance(value, dict):
-        return {key: expand(item, place) for key, item in value.items()}
-    if isinstance(value, list):
-        return [expand(item, place) for item in value]
-    return value
+    for key, variable in (("webhook", "WINNOW_WEBHOOK"), ("secret", "WINNOW_WEBHOOK_SECRET")):
+        value = alerts.get(key) if isinstance(alerts, dict) else None
+        if isinstance(value, str) and "${" not in value:
+            found.append(f"alerts.{key} stands there in clear; write ${{{variable}}} and set that")
+    return found
 
 
 def anchor_paths(raw: dict[str, Any], folder: Path) -> None:
@@ -258,7 +422,9 @@ def place_of(loc: tuple[int | str, ...], raw: Any) -> str:
 
 
 def sentence(place: str, kind: str, value: Any, message: str, context: dict[str, Any]) -> str:
-    shown = repr(value) if isinstance(value, str) else str(value)
+    shown = redact(repr(value) if isinstance(value, str) else str(value))
+    if SECRETIVE.search(place):
+        shown = "not told here"
     shown = shown if len(shown) <= 60 else shown[:57] + "…"
     bounds = {
         "less_than_equal": "must be at most {le}",
@@ -290,7 +456,7 @@ def sentence(place: str, kind: str, value: Any, message: str, context: dict[str,
 
 def known_keys() -> set[str]:
     """Every field of every section and method, for suggestions."""
-    sections: list[type[BaseModel]] = [Curation, Ingest, Teach, Gate, Runner]
+    sections: list[type[BaseModel]] = [Curation, Ingest, Teach, Refit, Gate, Waiver, Runner]
     from tasks.catalog import METHODS
 
     sections += [method for methods in METHODS.values() for method in methods]

@@ -1,4 +1,4 @@
-"""The two ways a run ends badly that are not winnow's fault. Messages are one sentence each."""
+"""The ways a run ends badly that are not winnow's fault. Messages are one sentence each."""
 
 
 class BadInput(Exception):
@@ -7,3 +7,11 @@ class BadInput(Exception):
 
 class StageFailed(Exception):
     """A stage or a gate failed on good input. The command exits with 1."""
+
+
+class Held(StageFailed):
+    """Gates keep a release from readers."""
+
+
+class Cancelled(Exception):
+    """Somebody stopped a run, by Ctrl-C or a signal. The command exits with 130."""

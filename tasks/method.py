@@ -14,12 +14,15 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, ValidatorFunctionWrapHandler, WrapValidator
 
+from tasks.plugins import GROUP, VARIABLE, let_in
+
 
 class Method(BaseModel):
     """One way to do a stage. Fields are parameters; `kind` names it in YAML.
 
     `revision` changes whenever the output of the same input would; `paper` is the source that
-    `winnow methods` shows.
+    `winnow methods` shows. `cpus` and `memory` (bytes) are what a cluster sets aside for a task that
+    runs it; None is as much memory as there is. They place work and change no value.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -27,6 +30,8 @@ class Method(BaseModel):
     kind: str
     revision: ClassVar[int] = 1
     paper: ClassVar[str] = ""
+    cpus: ClassVar[float] = 1
+    memory: ClassVar[int | None] = None
 
     def identity(self) -> dict[str, Any]:
         """The parameters and the revision, as JSON: what a fingerprint hashes."""
@@ -43,6 +48,11 @@ def third_party(contract: type[Method]) -> WrapValidator:
         if not isinstance(kind, str) or ":" not in kind:
             return handler(value)
         module, _, name = kind.partition(":")
+        if not let_in(module):
+            raise ValueError(
+                f"{kind} is code that nobody let in; name its package in {VARIABLE} where winnow runs, or "
+                f"install one that offers it as an entry point of the group {GROUP}"
+            )
         try:
             found = getattr(importlib.import_module(module), name)
         except (ImportError, AttributeError, TypeError, ValueError) as error:

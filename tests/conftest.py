@@ -146,30 +146,28 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
     It is exported as PREFECT_API_URL, so subprocesses use it, and made this process's setting.
     """
+    from flows.server import Server
+
     folder = tmp_path_factory.mktemp("prefect-server")
-    port = free_port()
-    url, log = f"http://127.0.0.1:{port}/api", folder / "server.log"
     database = {"PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{folder}/prefect.db"}
-    with log.open("wb") as output:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)],
-            env={**os.environ, **database},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
+    server = Server({**os.environ, **database}, folder / "server.log")
     try:
-        wait_for_server(url, server, log)
-        os.environ["PREFECT_API_URL"] = url
+        server.wait()
+        os.environ["PREFECT_API_URL"] = server.address
         from prefect.settings import PREFECT_API_URL, temporary_settings
 
-        with temporary_settings({PREFECT_API_URL: url}):
-            yield url
+        with temporary_settings({PREFECT_API_URL: server.address}):
+            yield server.address
     finally:
         os.environ.pop("PREFECT_API_URL", None)
-        server.terminate()
-        try:
-            server.wait(30)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def s3_environment() -> Iterator[dict[str, str]]:
+    """A server that speaks S3, one a test process, started when first asked for; the environment that
+    leads to its bucket `winnow`."""
+    from benchmarks._s3 import s3_server
+
+    with s3_server() as environment:
+        yield environment

@@ -20,6 +20,15 @@ STAGES = ("ingest", "teach", "detect", "relabel", "reinforce", "distill", "repor
 METHOD_FILES = [path for path in MODULES if path.parent.name in STAGES and path.parent.parent.name == "tasks"]
 
 UNPICKLERS = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
+RUNNERS = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "runpy.run_path", "torch.load"}
+RUNNERS |= {
+    "torch.jit.load",
+    "torch.hub.load",
+    "np.lib.format.read_array",
+    "yaml.unsafe_load",
+    "yaml.full_load",
+}
+SAFE_LOADERS = {"yaml.SafeLoader", "BoundedLoader"}
 HEAVY = ("torch", "sklearn", "prefect", "cleanlab", "matplotlib", "scipy", "skops", "datasets", "PIL")
 """Not pandas: pyarrow imports it by itself where it is installed, and cleanlab installs it."""
 
@@ -56,8 +65,13 @@ def unpickles(source: str) -> list[str]:
             found += [f"{node.lineno}: imports {module}" for module in hit]
         elif isinstance(node, ast.Call):
             called = ast.unparse(node.func)
-            if called in {"torch.load", "pd.read_pickle", "pandas.read_pickle", "np.lib.format.read_array"}:
+            if called in RUNNERS or called.endswith(".read_pickle"):
                 found.append(f"{node.lineno}: calls {called}")
+            words = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+            if called in {"yaml.load", "yaml.load_all"} and words.get("Loader") not in SAFE_LOADERS:
+                found.append(f"{node.lineno}: {called} with a loader that may run code")
+            if words.get("shell", "False") != "False" or words.get("trust_remote_code", "False") != "False":
+                found.append(f"{node.lineno}: {called} runs what a text says")
             allow = [keyword.value for keyword in node.keywords if keyword.arg == "allow_pickle"]
             if any(not (isinstance(value, ast.Constant) and value.value is False) for value in allow):
                 found.append(f"{node.lineno}: {called} may unpickle")
@@ -107,10 +121,33 @@ def test_nothing_is_ever_unpickled(path: Path) -> None:
         "torch.load(file)",
         "np.load(file, allow_pickle=True)",
         "np.load(file, allow_pickle=trusted)",
+        "polars.read_pickle(file)",
+        "yaml.load(text)",
+        "yaml.load(text, Loader=yaml.Loader)",
+        "yaml.unsafe_load(text)",
+        "eval(text)",
+        "subprocess.run(text, shell=True)",
+        "os.system(text)",
+        "load_dataset(name, trust_remote_code=True)",
     ],
 )
 def test_the_search_for_unpickling_finds_it(source: str) -> None:
     assert unpickles(source)
+
+
+def under_prefect(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """The functions of a file that are flows or tasks, with the names of their decorators."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            names = [ast.unparse(d.func if isinstance(d, ast.Call) else d) for d in node.decorator_list]
+            if {"flow", "task", "prefect.flow", "prefect.task"} & set(names):
+                yield f"{name_of(path)}: {node.name}", names
+
+
+def test_what_flows_and_tasks_raise_is_redacted_before_prefect_keeps_it() -> None:
+    found = dict(pair for path in MODULES for pair in under_prefect(path))
+    assert len(found) > 8
+    assert [name for name, decorators in found.items() if decorators[-1] != "discreet"] == []
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,7 @@ class ConvnetEmbedding(Encoder):
     revision: ClassVar[int] = 1
     paper: ClassVar[str] = "Saxe et al., On Random Weights and Unsupervised Feature Learning, ICML 2011"
     reads: ClassVar[Literal["images", "features"]] = "images"
+    memory: ClassVar[int | None] = 2**30
 
     dimension: int = Field(
         default=512, ge=32, le=4096, multiple_of=32, description="length of the vectors: 32 for each filter"

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
@@ -84,7 +85,7 @@ class Csv(ColumnSource):
 
     def _header(self, line: str, name: str) -> list[str]:
         names = next(csv.reader([line.rstrip("\r")], delimiter=self.delimiter))
-        twice = next((column for column in names if names.count(column) > 1), None)
+        twice = next((column for column, times in Counter(names).items() if times > 1), None)
         if twice is not None:
             raise BadSource(f"{name}: has two columns named {twice}; rename one in the header line")
         self.check_columns(names, name)

@@ -229,7 +229,8 @@ class FileSource(Source):
         found = {Path(match).name for match in glob.glob(pattern, recursive=True)}
         names = {name[len(before) : len(name) - len(after)] for name in found}
         names = {name for name in names if re.fullmatch(PARTITION_NAME, name) and self._matches(name)}
-        if not names:
+        # A folder that is there and empty is a source to which nothing has come yet.
+        if not names and (found or at):
             raise BadSource(f"{self.path}: nothing has arrived there; check path and the name of its files")
         return sorted(names)
 

@@ -9,6 +9,7 @@ Pillow decodes one picture at a time; everything around that is arrays.
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -36,9 +37,13 @@ def decode(
     Returns images (n, height, width, channels) uint8, zero where decoding failed; ok (n,) bool;
     codes and details: n texts each, "" where ok, else `undecodable` or `too_large` and what was wrong.
     """
+    from PIL import Image
+
     size = int(np.prod(shape))
     images = np.zeros((len(payloads), *shape), np.uint8)
     codes, details = [""] * len(payloads), [""] * len(payloads)
+    # Such a picture becomes a reject, which says more than a line on the terminal.
+    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
     for row, value in enumerate(payloads):
         data = value.as_py() if isinstance(value, pa.Scalar) else value
         if data is None:

@@ -14,7 +14,12 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tasks.ingest.bombs import Unpacked
+
 BLOCK_BYTES = 2**20
+LINE_BYTES = 2**24
+"""A line, or a row of several, is held whole."""
+
 COMPRESSIONS = ("", ".gz", ".bz2", ".zst", ".lz4")
 
 
@@ -23,11 +28,15 @@ def read_lines(path: Path, rows: int) -> Iterator[pl.DataFrame]:
 
     Columns: `line` String without its newline; `is_text` Boolean, False where the bytes are not UTF-8
     (`line` then shows the offending bytes as \\xNN, so that nothing is lost).
-    Raises OSError and pyarrow.ArrowException as the file's reader does.
+    Raises OSError and pyarrow.ArrowException as the file's reader does, and ValueError for a bomb.
     """
+    unpacked = Unpacked(path.stat().st_size)
     with pa.input_stream(str(path)) as stream:
         rest = stream.read(3).removeprefix(b"\xef\xbb\xbf")
         while block := stream.read(BLOCK_BYTES):
+            unpacked.count(len(block))
+            if len(rest) > LINE_BYTES:
+                raise ValueError(f"a line is longer than {LINE_BYTES:,} bytes")
             lines = pc.split_pattern(pa.array([rest + block], pa.large_binary()), b"\n").flatten()
             rest = lines[-1].as_py()
             yield from _frames(lines.slice(0, len(lines) - 1), rows)
@@ -44,6 +53,9 @@ def join_quoted(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
     rest = pl.DataFrame(schema={"line": pl.String, "is_text": pl.Boolean})
     for lines in frames:
         lines = pl.concat([rest, lines])
+        if rest["line"].str.len_bytes().sum() > LINE_BYTES:
+            begins = rest["line"][0][:40]
+            raise ValueError(f"the row that begins {begins!r} is longer than {LINE_BYTES:,} bytes")
         ends = lines["line"].str.count_matches('"', literal=True).cum_sum() % 2 == 0
         record = ends.cum_sum().shift(1, fill_value=0).alias("record")
         is_whole = record < ends.sum()

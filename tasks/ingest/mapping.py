@@ -19,12 +19,13 @@ Everything is a Polars expression over a batch: the cost is one pass over its ce
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any, Literal
 
 import polars as pl
 from pydantic import Field, PositiveInt, model_validator
 
 from tasks.ingest import BadSource, Payload
+from tasks.ingest.days import day_of, holds_times, is_zone
 from tasks.ingest.files import PARTITION_NAME, UNKNOWN, FileSource
 from tasks.ingest.images import SIGNATURES
 
@@ -40,6 +41,11 @@ class ColumnSource(FileSource):
 
     partition_column: str | None = Field(
         default=None, description="the column whose value names the row's partition; dates become ISO dates"
+    )
+    time_zone: str | None = Field(
+        default=None,
+        description="the zone, such as Europe/Berlin, whose days partitions are, when partition_column holds "
+        "times; one with an offset is brought to it, one without is taken as local already",
     )
     id: str | None = Field(default=None, description="column of the row's name")
     label: str | None = Field(default=None, description="column of the given label")
@@ -62,6 +68,18 @@ class ColumnSource(FileSource):
     )
 
     @model_validator(mode="after")
+    def _check_zone(self) -> ColumnSource:
+        if self.time_zone is None:
+            return self
+        if self.partition_column is None:
+            raise ValueError("time_zone says which day a time of partition_column belongs to; give both")
+        if not is_zone(self.time_zone):
+            raise ValueError(
+                f"time_zone {self.time_zone} is no zone of the IANA database; write one such as Europe/Berlin"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_payload(self) -> ColumnSource:
         given = [name for name in ("image", "text", "features") if getattr(self, name)]
         if len(given) > 1:
@@ -78,6 +96,12 @@ class ColumnSource(FileSource):
                 f"column {taken} cannot be mapped: names that begin with {OWN} are kept; rename it"
             )
         return self
+
+    def identity(self) -> dict[str, Any]:
+        """Without a time_zone that is not given: stores from before there was one stay as they are."""
+        return {
+            key: value for key, value in super().identity().items() if (key, value) != ("time_zone", None)
+        }
 
     @property
     def payload(self) -> Payload:
@@ -117,7 +141,16 @@ class ColumnSource(FileSource):
 
     def _names(self, frame: pl.DataFrame) -> pl.Series:
         column = str(self.partition_column)
-        names = frame.select(_as_text(frame.schema[column], column, days=True)).to_series()
+        dtype = frame.schema[column]
+        if self.time_zone and not holds_times(dtype):
+            name = frame[SOURCE][0] if frame.height else self.path
+            raise BadSource(
+                f"{name}: column {column} is {dtype}, must hold times, of which time_zone makes days; "
+                "leave time_zone out if it names partitions"
+            )
+        is_time = isinstance(dtype, pl.Datetime) or self.time_zone is not None
+        cell = day_of(dtype, column, self.time_zone) if is_time else _as_text(dtype, column)
+        names = frame.select(cell).to_series()
         return names.set(~names.str.contains(PARTITION_NAME).fill_null(False), UNKNOWN)
 
     def _map(self, frame: pl.DataFrame) -> pl.DataFrame:
@@ -245,8 +278,8 @@ def _no_number(cell: pl.Expr, column: pl.Expr) -> pl.Expr:
     return pl.when(lost).then(pl.format("{} holds '{}', which is no number", column, cell.cast(pl.String)))
 
 
-def _as_text(dtype: pl.DataType, column: str, days: bool = False) -> pl.Expr:
-    """A scalar column as text. `days`: a time is rendered as its day, else it would name a moment.
+def _as_text(dtype: pl.DataType, column: str) -> pl.Expr:
+    """A scalar column as text.
 
     A whole number stored as a float is rendered without its `.0`: that is what becomes of integer
     labels when a tool that has no nullable integers meets a missing one.
@@ -256,8 +289,6 @@ def _as_text(dtype: pl.DataType, column: str, days: bool = False) -> pl.Expr:
         whole = (cell == cell.round()) & (cell.abs() < 2**53)
         number = pl.when(whole).then(cell.cast(pl.Int64, strict=False).cast(pl.String))
         return pl.when(cell.is_not_nan()).then(pl.coalesce(number, cell.cast(pl.String)))
-    if days and isinstance(dtype, pl.Datetime):
-        return cell.dt.date().cast(pl.String)
     return cell.cast(pl.String)
 
 

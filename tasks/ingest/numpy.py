@@ -9,6 +9,7 @@ at are jumped over, in a compressed archive unpacked and dropped.
 
 from __future__ import annotations
 
+import math
 import os
 import zipfile
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ import pyarrow as pa
 
 from tasks.data import array_to_lists
 from tasks.ingest import BadSource
+from tasks.ingest.bombs import Unpacked
 from tasks.ingest.files import File, reading
 from tasks.ingest.mapping import SOURCE, ColumnSource
 
@@ -36,8 +38,9 @@ class StoredArray:
     dtype: np.dtype
 
     @classmethod
-    def open(cls, stream: IO[bytes], name: str) -> StoredArray:
-        """Read the header. Raises BadSource for arrays that cannot be streamed row by row."""
+    def open(cls, stream: IO[bytes], name: str, size: int) -> StoredArray:
+        """Read the header. Raises BadSource for arrays that cannot be streamed row by row, or that claim
+        more than the `size` bytes there are."""
         version = np.lib.format.read_magic(stream)
         header = (
             np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
@@ -47,11 +50,14 @@ class StoredArray:
             raise BadSource(f"{name}: holds Python objects or records; save plain numbers or text")
         if not shape or (is_fortran and len(shape) > 1):
             raise BadSource(f"{name}: is not laid out row by row; save np.ascontiguousarray of it")
-        return cls(stream, shape, dtype)
+        array = cls(stream, shape, dtype)
+        if shape[0] * array.row_bytes > size:
+            raise BadSource(f"{name}: claims {shape}, which is more than the file holds; replace it")
+        return array
 
     @property
     def row_bytes(self) -> int:
-        return int(np.prod(self.shape[1:], dtype=np.int64)) * self.dtype.itemsize
+        return math.prod(self.shape[1:]) * self.dtype.itemsize  # exact: a hostile shape would overflow
 
     def skip(self, n: int) -> None:
         """Leave out the next n rows."""
@@ -109,12 +115,15 @@ class Numpy(ColumnSource):
             archive = stack.enter_context(zipfile.ZipFile(members[0].path))
             self.check_columns([member.removesuffix(".npy") for member in archive.namelist()], name)
             streams = {key: archive.open(f"{key}.npy") for key in self.columns}
+            sizes = {key: archive.getinfo(f"{key}.npy").file_size for key in self.columns}
+            Unpacked(members[0].path.stat().st_size).count(sum(sizes.values()))
         else:
             self.check_columns([member.path.stem for member in members], name)
             paths = {member.path.stem: member.path for member in members}
             streams = {key: paths[key].open("rb") for key in self.columns}
+            sizes = {key: paths[key].stat().st_size for key in self.columns}
         return {
-            key: StoredArray.open(stack.enter_context(stream), f"{name}: array {key}")
+            key: StoredArray.open(stack.enter_context(stream), f"{name}: array {key}", sizes[key])
             for key, stream in streams.items()
         }
 

@@ -12,6 +12,9 @@ import polars as pl
 ENTRY = dict.fromkeys(("source", "path", "label", "split", "truth", "text", "defect", "detail"), pl.String())
 """A row but for its picture, which lies at `path`; null where there is none. The rest is as in RAW."""
 
+FILE_BYTES = 2**28
+"""Many times the largest picture that would be decoded; files are read whole."""
+
 
 def with_images(entries: pl.DataFrame) -> pl.DataFrame:
     """Rows of ENTRY with a column `image`, the bytes of each file; none is decoded.
@@ -31,6 +34,8 @@ def with_images(entries: pl.DataFrame) -> pl.DataFrame:
 def _bytes_of(path: Path) -> tuple[bytes | None, str | None]:
     """A file's bytes, or why there are none."""
     try:
+        if path.stat().st_size > FILE_BYTES:
+            return None, f"the file is larger than {FILE_BYTES:,} bytes"
         data = path.read_bytes()
     except OSError as error:
         return None, f"the file cannot be read ({error.strerror})"

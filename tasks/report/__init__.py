@@ -22,7 +22,8 @@ STAGES = ("ingest", "teach", "detect", "relabel", "reinforce", "distill")
 
 
 class Figure(NamedTuple):
-    """One row of the `metrics` table. unit: "share" (0..1, a percentage), "ratio", "rows" or "bytes"."""
+    """One row of the `metrics` table. unit: "share" (0..1, a percentage), "ratio" (of a calibration or
+    ranking, 0..1), "effect" (0 for none), "deviations", "rows", "partitions" or "bytes"."""
 
     stage: str
     name: str
@@ -122,29 +123,16 @@ class StageCost:
 
 
 @dataclass(frozen=True)
-class GateOutcome:
-    """One gate. value or bound is None where that metric was not measured; bound_metric names the
-    metric that the bound was taken from, if any."""
-
-    metric: str
-    value: float | None
-    relation: Literal["at least", "at most"]
-    bound: float | None
-    passed: bool
-    bound_metric: str = ""
-
-
-@dataclass(frozen=True)
 class ReportData:
-    """Everything that one page shows. release: the published release that the run started from;
-    notes: sentences that the stages left, such as exceeded caps; suspects: the most likely wrong
-    first; stages: those that ran."""
+    """Everything that one page shows. notes: sentences that the stages left, such as exceeded caps;
+    suspects: the most likely wrong first; stages: those that ran; earlier: the partitions that the
+    comparing figures look back to. Verdicts of gates are not on it: they stand with the release, and
+    change with the gates, which need no new page."""
 
     dataset: str
     partition: str
     class_names: tuple[str, ...]
     arrival: Arrival
-    release: int | None = None
     notes: tuple[str, ...] = ()
     labels: LabelChange | None = None
     suspects: tuple[Suspect, ...] = ()
@@ -152,5 +140,5 @@ class ReportData:
     student: StudentResult | None = None
     distilled: tuple[Exemplars, ...] = ()
     stages: tuple[StageCost, ...] = ()
-    gates: tuple[GateOutcome, ...] = ()
+    earlier: tuple[str, ...] = ()
     figures: tuple[Figure, ...] = ()

@@ -17,6 +17,7 @@ import numpy as np
 from tasks.data import ACTIONS, ONE, Decisions, Issues, SoftLabels
 from tasks.report import Figure
 from tasks.report.calibration import expected_calibration_error
+from tasks.report.shift import least_rise
 
 
 def ingest(rows: int, rejected: int) -> list[Figure]:
@@ -25,6 +26,13 @@ def ingest(rows: int, rejected: int) -> list[Figure]:
     if rows + rejected:
         figures.append(Figure("ingest", "share_rejected", rejected / (rows + rejected), "share"))
     return figures
+
+
+def labelled(given: np.ndarray) -> list[Figure]:
+    """How many rows came without a label, of the given ones (n,) int32."""
+    if not len(given):
+        return []
+    return [Figure("ingest", "share_unlabelled", float((given < 0).mean()), "share")]
 
 
 def teach(opinions: Mapping[str, SoftLabels], truth: np.ndarray) -> list[Figure]:
@@ -40,7 +48,18 @@ def teach(opinions: Mapping[str, SoftLabels], truth: np.ndarray) -> list[Figure]
             name = f"teacher_{snake(teacher)}"
             figures.append(Figure("teach", f"{name}_accuracy_{against}", float(correct.mean()), "share"))
             figures.append(Figure("teach", f"{name}_ece_{against}", ece, "ratio"))
+    off = [not_summing_to_one(soft) for soft in opinions.values() if len(soft)]
+    if off:
+        share = float(np.any(off, axis=0).mean())
+        figures.append(Figure("teach", "share_not_summing_to_one", share, "share"))
     return figures
+
+
+def not_summing_to_one(soft: SoftLabels) -> np.ndarray:
+    """Which rows' stored probabilities are a hundredth or more away from 1 together, (n,) bool."""
+    listed = (soft.classes == soft.labels[:, None]).any(axis=1)
+    total = soft.weights.sum(axis=1, dtype=np.int64) + soft.tail + np.where(listed, 0, soft.given_weight)
+    return np.asarray(np.abs(total - ONE) * 100 >= ONE)
 
 
 def detect(findings: Mapping[str, Issues], given: np.ndarray, truth: np.ndarray) -> list[Figure]:
@@ -116,10 +135,17 @@ SHARE_NAMES = {"keep": "kept", "fix": "fixed", "soften": "softened", "drop": "dr
 """share_dropped reads better than share_drop; review and human stay as they are."""
 
 
-def student(accuracies: Mapping[str, Sequence[float]]) -> list[Figure]:
-    """accuracy_given, accuracy_curated, …: the mean over seeds of each arm that could be measured."""
+def student(accuracies: Mapping[str, Sequence[float]], test_rows: int) -> list[Figure]:
+    """accuracy_given, accuracy_curated, …: the mean over seeds of each arm that could be measured; and
+    what curation lost of it at the least, as if the arms had been tested on rows of their own."""
     means = {arm: float(np.mean(values)) for arm, values in accuracies.items() if len(values)}
-    return [Figure("report", f"accuracy_{arm}", v, "share") for arm, v in means.items() if not np.isnan(v)]
+    means = {arm: mean for arm, mean in means.items() if not np.isnan(mean)}
+    figures = [Figure("report", f"accuracy_{arm}", mean, "share") for arm, mean in means.items()]
+    if {"given", "curated"} <= means.keys():
+        wrong_given, wrong_curated = 1 - means["given"], 1 - means["curated"]
+        loss = least_rise(wrong_curated, test_rows, wrong_given, test_rows)
+        figures.append(Figure("report", "curation_loss", loss, "share"))
+    return figures
 
 
 def snake(name: str) -> str:

@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from tasks.report import STAGES, Exemplars, Figure, GateOutcome, LabelChange, ReportData, StudentResult
+from tasks.report import STAGES, Exemplars, LabelChange, ReportData, StudentResult
+from tasks.report.comparison import MEANINGS
 
 MATRIX_CLASSES = 15
 """Beyond this many classes the confusion matrix gives way to its largest entries."""
@@ -63,7 +64,11 @@ def render(data: ReportData) -> str:
         matrix=matrix(data.labels) if data.labels else None,
         dots=dots(data.student) if data.student else None,
         distilled=shortest(data.distilled),
-        gates=[(gate, *gate_values(gate, data.figures)) for gate in data.gates],
+        compared=[
+            (figure.name, formatted(figure.value, figure.unit), MEANINGS[figure.name])
+            for figure in data.figures
+            if figure.name in MEANINGS
+        ],
         costs=[next((c for c in data.stages if c.stage == stage), stage) for stage in STAGES],
         figures=[(figure, formatted(figure.value, figure.unit)) for figure in data.figures],
     )
@@ -153,13 +158,6 @@ def shortest(distilled: tuple[Exemplars, ...]) -> list[Exemplars]:
     return [
         Exemplars(e.label, e.pictures[:most], e.summaries[:most]) for e in distilled[: SHOWN["exemplars"]]
     ]
-
-
-def gate_values(gate: GateOutcome, figures: tuple[Figure, ...]) -> tuple[str, str]:
-    """The measured value and the bound, in the unit of the metric."""
-    unit = next((figure.unit for figure in figures if figure.name == gate.metric), "")
-    value, bound = ("not measured" if v is None else formatted(v, unit) for v in (gate.value, gate.bound))
-    return value, bound
 
 
 def formatted(value: float, unit: str) -> str:

@@ -11,6 +11,10 @@ from tasks.teach import Teacher
 NLL_GRID = "nll_grid"
 """Beside a model's own arrays, what its fold says of the temperature; see `tasks.teach.temperature`."""
 
+MODELS = "models"
+"""The state of teach that tells where the trained teachers' states lie: for each teacher's number, the
+partition and the key of `tasks.stages.lessons`."""
+
 
 def ask(
     job: Job, rows: Examples, folds: np.ndarray, taught: str | None = None
@@ -24,12 +28,13 @@ def ask(
     """
     teach = job.curation.teach
     assert teach is not None
+    models = load_state(job.store, job.partition, f"teach-{taught or job.fingerprint}-{MODELS}")
     names: list[str] = []
     said: list[np.ndarray] = []
     cross_fitted: list[bool] = []
     for number, teacher in enumerate(teach.teachers):
         if teacher.cross_fitted:
-            answers = ask_folds(job, number, teacher, rows, folds, taught or job.fingerprint)
+            answers = ask_folds(job, teacher, models.info[str(number)], rows, folds)
         elif taught is None:
             answers = teacher.predict(State({}, {}), rows, len(job.classes), job.device)
         else:
@@ -41,9 +46,9 @@ def ask(
 
 
 def ask_folds(
-    job: Job, number: int, teacher: Teacher, rows: Examples, folds: np.ndarray, taught: str
+    job: Job, teacher: Teacher, place: tuple[str, str], rows: Examples, folds: np.ndarray
 ) -> np.ndarray:
-    """One cross-fitted teacher, (1, n, n_classes).
+    """One cross-fitted teacher, (1, n, n_classes), whose states lie at `place`: a partition and a key.
 
     The temperature of fold f comes from the other folds' predictions, so that no row has a say in
     its own soft label (Guo et al., "On Calibration of Modern Neural Networks", ICML 2017).
@@ -51,8 +56,9 @@ def ask_folds(
     from tasks.teach.temperature import best_temperature, scale
 
     assert job.curation.teach is not None
+    partition, key = place
     states = [
-        load_state(job.store, job.partition, f"teach-{taught}-{number}-fold{fold}")
+        load_state(job.store, partition, f"teach-{key}-fold{fold}")
         for fold in range(job.curation.teach.folds)
     ]
     grids = np.stack([state.arrays.pop(NLL_GRID) for state in states])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from math import ceil
 from typing import Any, ClassVar
@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
+from storage.snapshot import Snapshot, Window
 from storage.store import Store, TableRef
 from tasks.config import Curation
 from tasks.data import State
@@ -36,6 +37,12 @@ class Job:
     fingerprint: str
     classes: tuple[str, ...]
     inputs: Mapping[str, tuple[TableRef, ...]]
+    parents: tuple[Mapping[str, Any], ...] = ()
+    """What the commit notes of the inputs."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a worker elsewhere gets: the references, and not a store that was opened here."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @cached_property
     def store(self) -> Store:
@@ -95,12 +102,45 @@ class Stage(ABC):
         """Whether the curation has this stage."""
 
     @abstractmethod
-    def identity(self, curation: Curation, partition: str) -> Any:
-        """JSON of all in the config (and, for ingest, of the input) that decides the result."""
+    def identity(self, curation: Curation) -> Any:
+        """JSON of all in the config that decides the result."""
+
+    def arrival(self, curation: Curation, partition: str) -> str | None:
+        """What has arrived from outside for the partition, as a fingerprint; None if nothing does."""
+        return None
+
+    def inputs(
+        self, curation: Curation, snapshot: Snapshot, partition: str, made: frozenset[str]
+    ) -> dict[str, Window | None]:
+        """What it is made from, by the name in `Job.inputs`; None for what is still to be made.
+
+        `made` are the tables that this curation's stages write. A window holds the partitions that have
+        every table the stage reads over it, so that a night that failed half-way is left out whole.
+        """
+        found: dict[str, Window | None] = {
+            table: snapshot.lineup(table).before(partition)[table] for table in self.reads_before(curation)
+        }
+        found |= {table: snapshot.own(table, partition) for table in self.reads}
+        for table in self.reads_if_there:
+            if (table in made or table == "reviews") and (own := snapshot.own(table, partition)):
+                found[table] = own
+        tables = tuple(table for table in self.reads_window if table in made)
+        owns = {table: snapshot.own(table, partition) for table in tables}
+        if tables and all(owns.values()):
+            return found | snapshot.lineup(*tables).up_to(partition, curation.window_size)
+        return found | owns
+
+    def states_used(self, job: Job) -> list[str]:
+        """States below other partitions that the result goes on needing, as "{partition}/{prefix}"."""
+        return []
 
     def parts(self, job: Job) -> list[str]:
         """The names of what is fitted, each on its own; empty where nothing is."""
         return []
+
+    def place(self, job: Job, part: str) -> tuple[str, str]:
+        """The partition and the name under which the state of `part` is kept."""
+        return job.partition, job.state_name(part)
 
     def fit(self, job: Job, part: str) -> State:
         raise NotImplementedError(f"{self.name} fits nothing")

@@ -21,7 +21,7 @@ class DetectStage(Stage):
     def enabled(self, curation: Curation) -> bool:
         return bool(curation.detect)
 
-    def identity(self, curation: Curation, partition: str) -> Any:
+    def identity(self, curation: Curation) -> Any:
         return [detector.identity() for detector in curation.detect]
 
     def parts(self, job: Job) -> list[str]:

@@ -14,7 +14,7 @@ from tasks.data import ONE, TRUSTED, Examples, ints_or_minus_one
 from tasks.distill import Distilled, Distiller
 from tasks.seeds import seed_of
 from tasks.stages.base import Job, Stage, spans
-from tasks.stages.reading import examples
+from tasks.stages.reading import examples, picked
 
 
 class DistillStage(Stage):
@@ -25,7 +25,7 @@ class DistillStage(Stage):
     def enabled(self, curation: Curation) -> bool:
         return curation.distill is not None
 
-    def identity(self, curation: Curation, partition: str) -> Any:
+    def identity(self, curation: Curation) -> Any:
         return [method(curation).identity(), curation.device]
 
     def size(self, job: Job) -> int:
@@ -46,22 +46,23 @@ def method(curation: Curation) -> Distiller:
 
 
 def trusted(job: Job) -> Examples:
-    """The window's training rows whose curated label can be relied on, under that label."""
-    window = examples(job, job.inputs["rows"])
+    """The window's rows under their curated labels, -1 where that cannot be relied on or learned from."""
+    window = examples(job, job.inputs["rows"], [method(job.curation).reads])
     decided = job.store.read(list(job.inputs["labels"]), ["label", "action"])
     assert window.trains is not None
     keep = pc.is_in(decided["action"], pa.array(TRUSTED)).to_numpy() & window.trains
-    return replace(window, labels=ints_or_minus_one(decided["label"])).take(keep)
+    return replace(window, labels=np.where(keep, ints_or_minus_one(decided["label"]), -1))
 
 
 def distilled(job: Job, curated: Examples, label: int) -> pa.Table:
     """One class as rows of the `distilled` table, none where the class has no trusted row."""
     distiller = method(job.curation)
-    rows = curated.take(curated.labels == label)
+    places = np.flatnonzero(curated.labels == label)
+    rows = curated.take(places)
     seed = seed_of(job.curation.dataset, distiller.identity(), label)
     made = distiller.distill(rows, seed, job.device) if len(rows) else Distilled(origins=[])
     m = len(made.origins)
-    images, features = payload(rows, made)
+    images, features = payload(job, places, made)
     return pa.table(
         {
             "id": pa.array([f"{distiller.kind}-{label}-{number}" for number in range(m)], pa.string()),
@@ -76,16 +77,17 @@ def distilled(job: Job, curated: Examples, label: int) -> pa.Table:
     )
 
 
-def payload(rows: Examples, made: Distilled) -> tuple[pa.Array, pa.Array]:
-    """What the examples look like; a selection looks like the rows that it selects."""
+def payload(job: Job, places: np.ndarray, made: Distilled) -> tuple[pa.Array, pa.Array]:
+    """What the examples look like; a selection looks like the rows that it selects, `places` being
+    where in the window the class's rows stand."""
     from tasks.ingest.images import encode_png
 
     m = len(made.origins)
     images, features = made.images, made.features
     if m and images is None and features is None:
-        first = np.array([origin[0] for origin in made.origins])
-        images = rows.images[first] if rows.images is not None else None
-        features = rows.features[first] if rows.features is not None else None
+        chosen = places[[origin[0] for origin in made.origins]]
+        selected = picked(job, job.inputs["rows"], chosen, ["images", "features"])
+        images, features = selected.images, selected.features
     return (
         encode_png(images) if images is not None else pa.nulls(m, pa.binary()),
         pa.array(list(features), pa.list_(pa.float32()))

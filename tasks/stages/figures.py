@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -10,7 +10,6 @@ import polars as pl
 import pyarrow.compute as pc
 
 from tasks.data import ACTIONS, ONE, Decisions, Issues, SoftLabels, ints_or_minus_one
-from tasks.gates import judge
 from tasks.report import (
     Arrival,
     Exemplars,
@@ -26,6 +25,7 @@ from tasks.report import (
 )
 from tasks.report.calibration import reliability
 from tasks.stages.base import Job, load_state
+from tasks.stages.earlier import earlier_rows
 from tasks.stages.reading import opinion
 
 SUSPECTS = 24
@@ -34,29 +34,27 @@ SUSPECTS = 24
 Students = Mapping[str, Mapping[str, Any]]
 
 
-def figures(job: Job, students: Students) -> list[Figure]:
-    """Every figure of the partition, in the order of the stages."""
+def figures(job: Job, students: Students, compared: Sequence[Sequence[Any]]) -> list[Figure]:
+    """Every figure of the partition, in the order of the stages. compared: those against earlier nights."""
     rows, rejects = job.own("rows"), job.inputs["rejects"][0]
     truth = partition_truth(job)
-    found = metrics.ingest(rows.rows, rejects.rows)
+    found = metrics.ingest(rows.rows, rejects.rows) + metrics.labelled(given_labels(job))
     if "soft_labels" in job.inputs:
         found += metrics.teach(opinions(job), truth)
     if "issues" in job.inputs:
         found += metrics.detect(findings(job), given_labels(job), truth)
     if "labels" in job.inputs:
         found += metrics.relabel(decisions(job), truth)
-    return found + metrics.student(accuracies(students))
+    if students:
+        found += metrics.student(accuracies(students), test_rows(students))
+    return found + [Figure(*figure) for figure in compared]
 
 
 def page_data(
     job: Job, measured: list[Figure], students: Students, against: Literal["truth", "curated labels"]
 ) -> ReportData:
     """What `tasks.report.page` renders; parts whose stage was left out stay empty."""
-    result = (
-        StudentResult(accuracies(students), against, next(iter(students.values()))["test_rows"])
-        if students
-        else None
-    )
+    result = StudentResult(accuracies(students), against, test_rows(students)) if students else None
     return ReportData(
         dataset=job.curation.dataset,
         partition=job.partition,
@@ -69,7 +67,7 @@ def page_data(
         student=result,
         distilled=exemplars(job) if "distilled" in job.inputs else (),
         stages=costs(job),
-        gates=tuple(judge(job.curation.gates, {figure.name: figure.value for figure in measured})),
+        earlier=tuple(ref.partition for ref in earlier_rows(job)),
         figures=tuple(measured),
     )
 
@@ -82,6 +80,11 @@ def accuracies(students: Students) -> dict[str, tuple[float, ...]]:
         if info["accuracy"] is not None:
             arms[arm] = (*arms.get(arm, ()), info["accuracy"])
     return arms
+
+
+def test_rows(students: Students) -> int:
+    """How many rows each student was judged on."""
+    return int(next(iter(students.values()))["test_rows"])
 
 
 def partition_truth(job: Job) -> np.ndarray:

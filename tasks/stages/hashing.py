@@ -1,12 +1,21 @@
-"""What a row is called and whether it came before: SHA-256 by DuckDB, a vector at a time."""
+"""What a row is called: SHA-256 by DuckDB, a vector at a time."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+from typing import Any
+
 import duckdb
 import numpy as np
-import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
+
+
+def digest_of(parts: Any) -> str:
+    """32 hexadecimal digits of JSON-able data, independent of key order."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def content_hashes(batch: pa.RecordBatch, payload: str | None) -> pa.Array:
@@ -43,16 +52,3 @@ def as_bytes(column: pa.Array) -> pa.Array:
     data = [None, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(np.ascontiguousarray(values))]
     joined = pa.Array.from_buffers(pa.binary(), len(column), data)
     return pc.if_else(column.is_valid(), joined, pa.scalar(None, pa.binary()))
-
-
-def seen_before(values: pl.Series, column: str, uris: list[str]) -> np.ndarray:
-    """Which values occur in `column` of the Parquet files; bool (n,). Nulls never do."""
-    if not uris or not values.len():
-        return np.zeros(values.len(), bool)
-    with duckdb.connect() as connection:
-        connection.register("candidates", pl.DataFrame({"value": values}).to_arrow())
-        found: pa.Table = connection.sql(
-            f"SELECT DISTINCT value FROM candidates SEMI JOIN read_parquet(?) AS f ON value = f.{column}",
-            params=[uris],
-        ).to_arrow_table()
-    return values.is_in(pl.Series(found["value"]).implode()).fill_null(False).to_numpy()

@@ -14,15 +14,17 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from storage.classes import extend, vocabulary
+from storage.classes import vocabulary
 from storage.store import TableRef
 from tasks.config import Curation
 from tasks.data import Examples, State, array_to_lists, ints_or_minus_one, keys_of
-from tasks.errors import BadInput
 from tasks.ingest import RAW, Source
+from tasks.redaction import redact_columns
 from tasks.stages.base import Job, Stage
-from tasks.stages.hashing import content_hashes, row_ids, seen_before
+from tasks.stages.hashing import content_hashes, row_ids
 from tasks.stages.reading import vectors
+from tasks.stages.seen import FAN, blocks, lineup_of, place_of, seen_before
+from tasks.stages.vocabulary import label_defects, learn_classes, names_identity, names_now, renamed
 
 
 class IngestStage(Stage):
@@ -32,20 +34,25 @@ class IngestStage(Stage):
     def enabled(self, curation: Curation) -> bool:
         return True
 
-    def identity(self, curation: Curation, partition: str) -> Any:
+    def identity(self, curation: Curation) -> Any:
         encoder = curation.ingest.encoder
         return [
             {k: v for k, v in curation.source.identity().items() if k != "path"},
-            curation.source.fingerprint(partition),
             [method.identity() for method in curation.ingest.filters],
             encoder.identity() if encoder else None,
+            *names_identity(curation),
         ]
 
+    def arrival(self, curation: Curation, partition: str) -> str | None:
+        return curation.source.fingerprint(partition)
+
     def reads_before(self, curation: Curation) -> tuple[str, ...]:
-        """Earlier rows decide what is a duplicate, of an id that the source gives or of a content. Ids
-        that winnow gives carry the partition's name and cannot occur in two."""
-        own_ids = getattr(curation.source, "id", "given") is None
-        return () if own_ids and not filters_duplicates(curation) else ("rows",)
+        """Earlier rows decide what is a duplicate."""
+        return ("rows",) if looked_up(curation) else ()
+
+    def states_used(self, job: Job) -> list[str]:
+        merged = [window for window in blocks(lineup_of(job.inputs.get("rows", ()))) if len(window) >= FAN]
+        return ["/".join(place_of(window, c)) for c in looked_up(job.curation) for window in merged]
 
     def parts(self, job: Job) -> list[str]:
         return ["scan"]
@@ -54,6 +61,7 @@ class IngestStage(Stage):
         source = job.curation.source
         ids, hashes, labels = [], [], [pa.array([], pa.string())]
         for batch in source.read(job.partition):
+            batch = renamed(batch, job.curation.rename)
             ids.append(batch["id"])
             hashes.append(content_hashes(batch, source.payload))
             labels += [pc.unique(batch["label"]), pc.unique(batch["truth"])]
@@ -64,12 +72,13 @@ class IngestStage(Stage):
             occurrence=pl.int_range(pl.len(), dtype=pl.Int32).over("content"),
             again=(pl.int_range(pl.len()).over("id") > 0) & pl.col("id").is_not_null(),
         )
-        earlier = [ref.partition for ref in job.inputs.get("rows", ())]
-        uris = job.store.file_uris("rows", partitions=earlier) if earlier else []
-        duplicates = filters_duplicates(job.curation)
-        occurrence = frame["occurrence"].to_numpy()
-        seen = (occurrence > 0) | seen_before(frame["content"], "content_hash", uris if duplicates else [])
-        doubled = frame["again"].to_numpy() | seen_before(frame["id"], "id", uris)
+        earlier = job.inputs.get("rows", ())
+        occurrence, doubled = frame["occurrence"].to_numpy(), frame["again"].to_numpy()
+        seen = occurrence > 0
+        if "content_hash" in looked_up(job.curation):
+            seen = seen | seen_before(job.store, earlier, frame["content"].to_arrow(), "content_hash")
+        if "id" in looked_up(job.curation):
+            doubled = doubled | seen_before(job.store, earlier, frame["id"].to_arrow(), "id")
         return State({"occurrence": occurrence, "seen": seen, "doubled": doubled}, {"inputs": len(frame)})
 
     def size(self, job: Job) -> int:
@@ -77,16 +86,20 @@ class IngestStage(Stage):
 
     def apply(self, job: Job, start: int, stop: int) -> dict[str, pa.Table]:
         raw = slice_of(job.curation.source, job.partition, start, stop)
+        raw = renamed(raw, names_now(job))
         frame, images = judged(job, raw, job.state("scan"), start)
         good = frame["defect"].is_null().to_numpy()
         kept = pa.Table.from_batches([raw]).filter(pa.array(good))
+        bad = rejects(frame.filter(~good), job.curation.source.payload)
+        fine = rows(job, kept, frame.filter(good), images[good] if images is not None else None)
         return {
-            "rejects": rejects(frame.filter(~good), job.curation.source.payload),
-            "rows": rows(job, kept, frame.filter(good), images[good] if images is not None else None),
+            "rejects": redact_columns(bad, "source", "detail"),
+            "rows": redact_columns(fine, "source"),
         }
 
     def dead_end(self, job: Job, refs: Mapping[str, TableRef]) -> str | None:
-        if refs["rows"].rows:
+        curated_before = job.store.ref("metrics", job.partition) is not None
+        if refs["rows"].rows or (job.curation.may_be_empty(job.partition) and not curated_before):
             return None
         n = refs["rejects"].rows
         why = (
@@ -94,32 +107,16 @@ class IngestStage(Stage):
             if n
             else "there were none; see whether it arrived whole"
         )
-        return f"ingest of {job.partition} kept no row: {why}"
+        before = "; readers keep what it held before" if curated_before else ""
+        return f"ingest of {job.partition} kept no row: {why}{before}"
 
 
-def filters_duplicates(curation: Curation) -> bool:
-    return any(method.kind == "exact_duplicates" for method in curation.ingest.filters)
-
-
-def learn_classes(job: Job, found: pa.ChunkedArray) -> None:
-    """Make the vocabulary cover the declared classes, or those found where none are declared."""
-    declared = job.curation.vocabulary
-    known = vocabulary(job.store)
-    if declared is None:
-        new = sorted(set(found.drop_null().to_pylist()) - set(known), key=natural)
-        extend(job.store, new)
-    elif declared[: len(known)] != known[: len(declared)]:
-        raise BadInput(
-            f"classes {list(declared)} do not begin with the data set's known {list(known)}: "
-            "an index never changes its meaning; append new classes at the end"
-        )
-    else:
-        extend(job.store, declared[len(known) :])
-
-
-def natural(name: str) -> tuple[int, str]:
-    """Sorts numbers by value and after them words by letter."""
-    return (len(name), name) if name.isdigit() else (1_000, name)
+def looked_up(curation: Curation) -> list[str]:
+    """What is looked for in earlier rows: an id that the source gives, a content that may come once only.
+    Ids that winnow gives carry the partition's name and cannot occur in two."""
+    own_ids = getattr(curation.source, "id", "given") is None
+    duplicates = any(method.kind == "exact_duplicates" for method in curation.ingest.filters)
+    return ["content_hash"] * duplicates + ["id"] * (not own_ids)
 
 
 def slice_of(source: Source, partition: str, start: int, stop: int) -> pa.RecordBatch:
@@ -145,14 +142,11 @@ def judged(job: Job, raw: pa.RecordBatch, scan: State, start: int) -> tuple[pl.D
     frame = frame.with_columns(
         pl.Series("id", ids), pl.Series("content_hash", content), pl.Series("seen", scan.arrays["seen"][here])
     )
-    known = pl.Series(vocabulary(job.store), dtype=pl.String)
     frame = blame(
         frame, scan.arrays["doubled"][here], "duplicate_id", pl.format("{} was given to an earlier row", "id")
     )
-    unknown = frame["label"].is_not_null() & ~frame["label"].is_in(known.implode())
-    frame = blame(
-        frame, unknown.to_numpy(), "unknown_label", pl.format("{} is not one of the classes", "label")
-    )
+    for is_wrong, code, detail in label_defects(job, frame["label"]):
+        frame = blame(frame, is_wrong, code, pl.format(detail, "label"))
     images = None
     if source.payload == "image":
         from tasks.ingest.images import decode

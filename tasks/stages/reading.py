@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
 from threading import Lock
 
@@ -16,30 +16,63 @@ from tasks.errors import StageFailed
 from tasks.stages.base import Job
 
 Shape = tuple[int, int, int] | None
+
+KEYS = ("id", "content_hash", "label", "split")
+COLUMNS = {"images": "image", "features": "features", "embedding": "embedding"}
+"""The column of each payload, as methods' `reads` calls it."""
+
 _loading = Lock()
 
 
-def examples(job: Job, refs: Sequence[TableRef], span: tuple[int, int] | None = None) -> Examples:
-    """Rows of the `rows` table with whatever payload they have. Whole windows are kept in memory
-    for the stage's other tasks, since every fold of every teacher learns from the same one."""
-    store, shape = job.store, job.curation.source.shape
+def examples(
+    job: Job, refs: Sequence[TableRef], reads: Collection[str], span: tuple[int, int] | None = None
+) -> Examples:
+    """Rows of the `rows` table with those payloads of `reads` that they have: "images", "features",
+    "embedding"; others are neither read nor decoded. Whole windows are kept in memory for the stage's
+    other tasks, since every fold of every teacher learns from the same one."""
+    store, shape, columns = job.store, job.curation.source.shape, columns_of(reads)
     if span is not None:
-        return from_rows(store.read(list(refs), None, span), shape)
+        return from_rows(store.read(list(refs), list(columns), span), shape)
     with _loading:
-        return whole(store.root, store.dataset, tuple(refs), shape)
+        return whole(store.root, store.dataset, tuple(refs), columns, shape)
 
 
 @lru_cache(maxsize=2)
-def whole(root: str, dataset: str, refs: tuple[TableRef, ...], shape: Shape) -> Examples:
+def whole(
+    root: str, dataset: str, refs: tuple[TableRef, ...], columns: tuple[str, ...], shape: Shape
+) -> Examples:
     store = Store(root, dataset)
-    return Examples.concat([from_rows(store.read([ref]), shape) for ref in refs])
+    return Examples.concat([from_rows(store.read([ref], list(columns)), shape) for ref in refs])
+
+
+def picked(job: Job, refs: Sequence[TableRef], places: np.ndarray, reads: Collection[str]) -> Examples:
+    """The rows at some places of a window, in that order. Only the row groups that hold one are kept in
+    memory, one at a time."""
+    found, before = [], 0
+    order = np.argsort(places, kind="stable")
+    wanted = places[order]
+    for ref in refs:
+        here = wanted[(wanted >= before) & (wanted < before + ref.rows)] - before
+        if len(here):
+            start = 0
+            for batch in job.store.batches(ref, list(columns_of(reads))):
+                mine = here[(here >= start) & (here < start + batch.num_rows)] - start
+                found.append(pa.Table.from_batches([batch]).take(mine))
+                start += batch.num_rows
+        before += ref.rows
+    rows = from_rows(pa.concat_tables(found), job.curation.source.shape)
+    return rows.take(np.argsort(order, kind="stable"))
+
+
+def columns_of(reads: Collection[str]) -> tuple[str, ...]:
+    return (*KEYS, *sorted(COLUMNS[payload] for payload in reads if payload in COLUMNS))
 
 
 def from_rows(rows: pa.Table, shape: Shape) -> Examples:
     """Arrays of a slice of `rows`; pictures are decoded to uint8 (n, h, w, c)."""
-    n = rows.num_rows
+    n, given = rows.num_rows, set(rows.column_names)
     images = None
-    if shape is not None:
+    if shape is not None and "image" in given:
         from tasks.ingest.images import decode
 
         images, ok, _, problems = decode(rows["image"].combine_chunks(), shape)
@@ -53,8 +86,8 @@ def from_rows(rows: pa.Table, shape: Shape) -> Examples:
         keys=keys_of(rows["content_hash"]),
         labels=ints_or_minus_one(rows["label"]),
         images=images,
-        features=vectors(rows["features"], n),
-        embedding=vectors(rows["embedding"], n),
+        features=vectors(rows["features"], n) if "features" in given else None,
+        embedding=vectors(rows["embedding"], n) if "embedding" in given else None,
         trains=pc.equal(rows["split"], "train").to_numpy(),
     )
 

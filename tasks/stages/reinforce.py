@@ -27,7 +27,7 @@ class ReinforceStage(Stage):
     def enabled(self, curation: Curation) -> bool:
         return curation.reinforce is not None
 
-    def identity(self, curation: Curation, partition: str) -> Any:
+    def identity(self, curation: Curation) -> Any:
         teachers = [teacher.identity() for teacher in curation.teach.teachers] if curation.teach else []
         encoder = curation.ingest.encoder
         return [method(curation).identity(), teachers, encoder.identity() if encoder else None]
@@ -40,7 +40,7 @@ class ReinforceStage(Stage):
         reinforcer, teach = method(job.curation), job.curation.teach
         actions = job.store.read([job.own("labels")], ["action"], (start, stop))["action"]
         kept = pc.not_equal(actions, "drop").to_numpy()
-        rows = examples(job, [job.own("rows")], (start, stop)).take(kept)
+        rows = examples(job, [job.own("rows")], [reinforcer.reads], (start, stop)).take(kept)
         payload = rows.images if reinforcer.reads == "images" else rows.features
         assert payload is not None
         seed = seed_of(job.curation.dataset, reinforcer.identity())

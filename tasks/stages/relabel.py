@@ -24,7 +24,7 @@ class RelabelStage(Stage):
     def enabled(self, curation: Curation) -> bool:
         return curation.relabel is not None
 
-    def identity(self, curation: Curation, partition: str) -> Any:
+    def identity(self, curation: Curation) -> Any:
         return policy(curation).identity()
 
     def parts(self, job: Job) -> list[str]:

@@ -16,10 +16,15 @@ from tasks.data import TRUSTED, State, ints_or_minus_one
 from tasks.report.student import held_out, vectors
 from tasks.seeds import seed_of
 from tasks.stages.base import Job, Stage
+from tasks.stages.earlier import comparison, earlier_rows
 from tasks.stages.figures import figures, page_data
 from tasks.stages.reading import examples, opinion
 
 ARMS = ("given", "curated")
+COMPARISON = "comparison"
+
+FIGURES_REVISION = 2
+"""Raised whenever the figures of the same tables would come out otherwise."""
 
 
 class ReportStage(Stage):
@@ -32,19 +37,21 @@ class ReportStage(Stage):
     def enabled(self, curation: Curation) -> bool:
         return True
 
-    def identity(self, curation: Curation, partition: str) -> Any:
-        return [curation.report.identity(), [gate.model_dump() for gate in curation.gates], curation.device]
+    def identity(self, curation: Curation) -> Any:
+        """Not the gates: they are judged where a release is made."""
+        return [curation.report.identity(), FIGURES_REVISION, curation.device]
 
     def parts(self, job: Job) -> list[str]:
-        if "labels" not in job.inputs or vectors(examples(job, [job.own("rows")])) is None:
-            return []
-        return [f"{arm}-seed{seed}" for arm in ARMS for seed in range(job.curation.report.seeds)]
+        return [*([COMPARISON] if earlier_rows(job) else []), *student_parts(job)]
 
     def fit(self, job: Job, part: str) -> State:
-        """One student's held-out accuracy, over the window. Both arms share seeds, so they are paired."""
+        """One student's held-out accuracy, over the window. Both arms share seeds, so they are paired.
+        Or the figures that compare with earlier partitions."""
+        if part == COMPARISON:
+            return State({}, {"figures": comparison(job)})
         arm, _, number = part.partition("-seed")
         student = job.curation.report
-        window = examples(job, job.inputs["rows"])
+        window = examples(job, job.inputs["rows"], seen(job))
         assert window.trains is not None
         targets, usable = lessons(job, arm, window.labels)
         aside = held_out(window.keys)
@@ -69,8 +76,8 @@ class ReportStage(Stage):
     def apply(self, job: Job, start: int, stop: int) -> dict[str, pa.Table]:
         from tasks.report.page import render
 
-        students = {part: job.state(part).info for part in self.parts(job)}
-        measured = figures(job, students)
+        students = {part: job.state(part).info for part in student_parts(job)}
+        measured = figures(job, students, job.state(COMPARISON).info["figures"] if earlier_rows(job) else [])
         page = render(page_data(job, measured, students, against(job)))
         job.store.save_report(job.partition, job.fingerprint, page)
         return {
@@ -84,6 +91,20 @@ class ReportStage(Stage):
                 }
             )
         }
+
+
+def seen(job: Job) -> list[str]:
+    """What students read of a row: what the encoder made, else what the source gives."""
+    if job.curation.ingest.encoder:
+        return ["embedding"]
+    return {"features": ["features"], "image": ["images"]}.get(job.curation.source.payload or "", [])
+
+
+def student_parts(job: Job) -> list[str]:
+    """A name for each student; none where there are no decisions, or no vectors to learn from."""
+    if "labels" not in job.inputs or vectors(examples(job, [job.own("rows")], seen(job))) is None:
+        return []
+    return [f"{arm}-seed{seed}" for arm in ARMS for seed in range(job.curation.report.seeds)]
 
 
 def lessons(job: Job, arm: str, given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,19 +1,31 @@
-"""Teach: K folds of every teacher over the window, then an opinion on each of the partition's rows."""
+"""Teach: K folds of every teacher over a window, then an opinion on each of the partition's rows.
+
+The window is the partition's own, or that of an earlier anchor whose teachers are used again; see
+`tasks.stages.lessons`.
+"""
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from tasks.config import Curation, Teach
-from tasks.data import Examples, SoftLabels, State
+from storage.snapshot import Snapshot, Window
+from tasks.config import Curation, Refit, Teach
+from tasks.data import SoftLabels, State
 from tasks.errors import StageFailed
 from tasks.seeds import folds_of, seed_of
-from tasks.stages.asking import NLL_GRID, ask, ensemble
-from tasks.stages.base import Job, Stage, by_row
+from tasks.stages.asking import MODELS, NLL_GRID, ask, ensemble
+from tasks.stages.base import Job, Stage, by_row, load_state
+from tasks.stages.lessons import Lesson, anchors, course, labels_name
 from tasks.stages.reading import examples
+from tasks.teach import Start, Teacher
+
+
+class NothingToLearn(StageFailed):
+    """No row of a window can train the teachers of a fold."""
 
 
 class TeachStage(Stage):
@@ -24,48 +36,65 @@ class TeachStage(Stage):
     def enabled(self, curation: Curation) -> bool:
         return curation.teach is not None
 
-    def identity(self, curation: Curation, partition: str) -> Any:
+    def identity(self, curation: Curation) -> Any:
         teach = settings(curation)
         methods = [teacher.identity() for teacher in teach.teachers]
-        return [methods, teach.folds, teach.top_k, teach.ensemble, curation.device]
+        decides = [methods, teach.folds, teach.top_k, teach.ensemble, curation.device]
+        # A fresh teacher depends on its own window alone, which is an input; a warm one on all before it.
+        return [*decides, teach.refit.growth, curation.window_size] if is_warm(curation) else decides
+
+    def inputs(
+        self, curation: Curation, snapshot: Snapshot, partition: str, made: frozenset[str]
+    ) -> dict[str, Window | None]:
+        """The partition's rows, last of its window; or, where teachers are used again, its rows and as
+        `lessons` all that its anchor's teachers come from."""
+        own = snapshot.own("rows", partition)
+        if own is None or not trained(curation):
+            return {"rows": own}
+        if settings(curation).refit == Refit():
+            return super().inputs(curation, snapshot, partition, made)
+        lineup = snapshot.lineup("rows")
+        known = anchors(lineup, settings(curation).refit.growth, curation.window_size)
+        anchor = known[bisect_left(known, bisect_right(lineup.names, partition)) - 1]
+        last = None if is_warm(curation) else curation.window_size
+        return {"rows": own, "lessons": lineup.up_to(lineup.names[anchor], last)["rows"]}
 
     def parts(self, job: Job) -> list[str]:
-        teach = settings(job.curation)
-        trained = [i for i, teacher in enumerate(teach.teachers) if teacher.cross_fitted]
-        return [part_name(i, fold) for i in trained for fold in range(teach.folds)]
+        folds = range(settings(job.curation).folds)
+        return [f"{number}-fold{fold}" for number in trained(job.curation) for fold in folds] + [MODELS]
+
+    def place(self, job: Job, part: str) -> tuple[str, str]:
+        if part == MODELS:
+            return super().place(job, part)
+        number, fold = numbers(part)
+        lesson = course(job, settings(job.curation).teachers[number])[-1]
+        return lesson.partition, lesson.state_name(fold)
+
+    def states_used(self, job: Job) -> list[str]:
+        lessons = [course(job, settings(job.curation).teachers[n])[-1] for n in trained(job.curation)]
+        states = [f"{lesson.partition}/teach-{lesson.key}-" for lesson in lessons]
+        states.append(f"{job.partition}/{job.state_name(MODELS)}")
+        # What labels a window has is noted once a partition asks that is not the window's own anchor.
+        noted = [(lesson.partition, labels_name(lesson.window)) for lesson in lessons[:1]]
+        return states + ["/".join(place) for place in noted if job.store.has_state(*place)]
 
     def fit(self, job: Job, part: str) -> State:
-        """Train on the other folds' rows, and add what this fold's own rows say of the temperature."""
-        from tasks.teach.temperature import nll_grid
-
-        number, fold = (int(piece) for piece in part.split("-fold"))
-        teach, n_classes = settings(job.curation), len(job.classes)
-        teacher = teach.teachers[number]
-        window = examples(job, job.inputs["rows"])
-        usable = (window.labels >= 0) & trainable(window)
-        folds = folds_of(window.keys, teach.folds)
-        train = window.take(usable & (folds != fold))
-        if not len(train):
-            way_out = (
-                "label more rows, or widen window"
-                if usable.any()
-                else "map the source's label, or leave out teach"
-            )
-            raise StageFailed(
-                f"teach of {job.partition}: no labelled training row outside fold {fold}; {way_out}"
-            )
-        seed = seed_of(job.curation.dataset, job.partition, teacher.identity(), fold)
-        state = teacher.fit(train, n_classes, seed, job.device)
-        held = window.take(usable & (folds == fold))
-        log_probs = teacher.predict(state, held, n_classes, job.device)[0]
-        return State({**state.arrays, NLL_GRID: nll_grid(log_probs, held.labels)}, state.info)
+        """A teacher's state for a fold; or where all of this job's states lie, for whoever asks them."""
+        teachers = settings(job.curation).teachers
+        if part == MODELS:
+            last = {number: course(job, teachers[number])[-1] for number in trained(job.curation)}
+            return State({}, {str(number): [lesson.partition, lesson.key] for number, lesson in last.items()})
+        number, fold = numbers(part)
+        lessons = course(job, teachers[number])
+        known = learned_before(job, teachers[number], lessons, fold)
+        return learn(job, teachers[number], lessons[-1], fold, known)
 
     def size(self, job: Job) -> int:
         return job.own("rows").rows
 
     def apply(self, job: Job, start: int, stop: int) -> dict[str, pa.Table]:
         teach = settings(job.curation)
-        rows = examples(job, [job.own("rows")], (start, stop))
+        rows = examples(job, [job.own("rows")], payloads(job), (start, stop))
         folds = folds_of(rows.keys, teach.folds)
         names, log_probs, cross_fitted = ask(job, rows, folds)
         outside = np.full(len(rows), -1, np.int16)
@@ -85,11 +114,77 @@ def settings(curation: Curation) -> Teach:
     return curation.teach
 
 
-def trainable(window: Examples) -> np.ndarray:
-    """Rows that teachers may learn from: those of the training split."""
+def is_warm(curation: Curation) -> bool:
+    return settings(curation).refit.start == "warm"
+
+
+def trained(curation: Curation) -> list[int]:
+    """The numbers of the teachers that are trained here."""
+    return [number for number, teacher in enumerate(settings(curation).teachers) if teacher.cross_fitted]
+
+
+def numbers(part: str) -> tuple[int, int]:
+    """The teacher and the fold of a part."""
+    number, fold = part.split("-fold")
+    return int(number), int(fold)
+
+
+def payloads(job: Job) -> frozenset[str]:
+    """What the teachers read of a row."""
+    return frozenset(teacher.reads for teacher in settings(job.curation).teachers)
+
+
+def learned_before(job: Job, teacher: Teacher, lessons: list[Lesson], fold: int) -> State | None:
+    """What the training before the last left, made again from as far back as states are gone; None
+    where there was none, or none of its rows could teach."""
+    *earlier, _ = lessons
+    at = len(earlier)
+    while at and not job.store.has_state(earlier[at - 1].partition, earlier[at - 1].state_name(fold)):
+        at -= 1
+    known = None
+    if at:
+        known = load_state(job.store, earlier[at - 1].partition, earlier[at - 1].state_name(fold))
+    for lesson in earlier[at:]:
+        try:
+            known = learn(job, teacher, lesson, fold, known)
+        except NothingToLearn:
+            known = None
+        else:
+            job.store.save_state(lesson.partition, lesson.state_name(fold), known.arrays, known.info)
+    return known
+
+
+def learn(job: Job, teacher: Teacher, lesson: Lesson, fold: int, known: State | None) -> State:
+    """Train on the other folds' rows, and add what this fold's own rows say of the temperature.
+
+    The classes are those of the window and not the vocabulary's: what was learned stays valid when a
+    class appears that the window does not have. Raises NothingToLearn.
+    """
+    from tasks.teach.temperature import nll_grid
+
+    window = examples(job, lesson.window.refs, payloads(job))
     assert window.trains is not None
-    return window.trains
+    usable = (window.labels >= 0) & window.trains
+    folds = folds_of(window.keys, settings(job.curation).folds)
+    train = window.take(usable & (folds != fold))
+    if not len(train):
+        way_out = (
+            "label more rows, or widen window"
+            if usable.any()
+            else "map the source's label, or leave out teach"
+        )
+        raise NothingToLearn(
+            f"teach of {lesson.partition}: no labelled training row outside fold {fold}; {way_out}"
+        )
+    n_classes = int(window.labels[usable].max()) + 1
+    seed = seed_of(job.curation.dataset, lesson.partition, teacher.identity(), fold)
+    start = Start(without_grid(known), lesson.new) if known else None
+    state = teacher.fit(train, n_classes, seed, job.device, start)
+    held = window.take(usable & (folds == fold))
+    log_probs = teacher.predict(state, held, n_classes, job.device)[0]
+    return State({**state.arrays, NLL_GRID: nll_grid(log_probs, held.labels)}, state.info)
 
 
-def part_name(number: int, fold: int) -> str:
-    return f"{number}-fold{fold}"
+def without_grid(state: State) -> State:
+    """A state as its teacher made it."""
+    return State({name: array for name, array in state.arrays.items() if name != NLL_GRID}, state.info)

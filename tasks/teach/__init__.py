@@ -8,6 +8,7 @@ temperature (see `temperature`) and averaged over teachers as probabilities (see
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -20,6 +21,15 @@ from tasks.method import Method, third_party
 
 class BadTraining(StageFailed):
     """A teacher cannot learn from what it was given. One sentence that says what to do."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a warm training begins. state: of the same teacher, from an earlier window. new: the share
+    of the rows to learn from that came after that window, in 0..1."""
+
+    state: State
+    new: float
 
 
 class Teacher(Method, ABC):
@@ -37,17 +47,20 @@ class Teacher(Method, ABC):
         return (self.kind,)
 
     @abstractmethod
-    def fit(self, train: Examples, n_classes: int, seed: int, device: str) -> State:
-        """Learn from `train` (every label >= 0). Depends on its arguments alone: one thread.
+    def fit(
+        self, train: Examples, n_classes: int, seed: int, device: str, start: Start | None = None
+    ) -> State:
+        """Learn from `train` (every label in 0..n_classes-1). Depends on its arguments alone: one thread.
 
         Classes absent from `train` get a probability near zero, never an error; a single class
-        present is a legal training set. Raises BadTraining.
+        present is a legal training set. With `start` it may go on from what was learned before, which may
+        know other classes, in less time; a teacher is free to ignore it. Raises BadTraining.
         """
 
     @abstractmethod
     def predict(self, state: State, examples: Examples, n_classes: int, device: str) -> np.ndarray:
         """Log-probabilities, float32 (len(self.names()), n, n_classes), finite. Row-wise: a row's
-        answer does not depend on the other rows."""
+        answer does not depend on the other rows. `n_classes` may have grown since the fit."""
 
 
 from tasks.teach.convnet import Convnet  # noqa: E402

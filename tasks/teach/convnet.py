@@ -7,12 +7,14 @@ be judged is not looked at. Assumes images of about 8x8x1 to 64x64x3.
 
 Cost: `steps * batch_size` images, at about 4,000 28x28x1 images a second and thread by default. Passes
 are counted for small data and steps for large, so a window that grows night by night costs at
-most `max_steps` a fold.
+most `max_steps` a fold. A network that goes on from an earlier window's takes fewer, the fewer the
+less is new (see LEAST_SHARE).
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import ClassVar, Literal, Self
 
 import numpy as np
@@ -20,10 +22,18 @@ from pydantic import Field, model_validator
 
 from tasks import seeds
 from tasks.data import Examples, State
-from tasks.teach import BadTraining, Teacher
+from tasks.teach import BadTraining, Start, Teacher
 from tasks.teach.rowwise import over_vocabulary
 
 HELD_OUT = 0.1
+
+LEAST_SHARE, SHARE_OF_NEW = 0.05, 2.0
+"""A network that goes on takes that share of a fresh one's steps, or so many times the share of rows that
+are new, if that is more."""
+
+LEAST_RATE, RATE_OF_NEW = 0.1, 5.0
+"""Likewise its first learning rate, as a share of the peak: with little that is new, a high one would
+first unlearn what the network knows and not have the steps to learn it again."""
 
 
 class Convnet(Teacher):
@@ -33,6 +43,7 @@ class Convnet(Teacher):
     revision: ClassVar[int] = 1
     paper: ClassVar[str] = "He et al., Identity mappings in deep residual networks, ECCV 2016"
     reads: ClassVar[Literal["images", "embedding", "nothing"]] = "images"
+    memory: ClassVar[int | None] = 2**30
 
     epochs: int = Field(
         16, ge=1, le=1000, description="passes over the training rows, and checkpoints judged"
@@ -56,10 +67,14 @@ class Convnet(Teacher):
         """Steps taken over `n` training rows: `epochs` passes, within min_steps..max_steps."""
         return min(max(self.epochs * math.ceil(n / self.batch_size), self.min_steps), self.max_steps)
 
-    def fit(self, train: Examples, n_classes: int, seed: int, device: str) -> State:
+    def fit(
+        self, train: Examples, n_classes: int, seed: int, device: str, start: Start | None = None
+    ) -> State:
         """Weights of the kept checkpoint, float32, by their names in `resnet.ResNet`. See Teacher.fit.
 
-        Info: shape, width, steps, rows held out, their accuracy by checkpoint, the one kept.
+        Info: shape, width, steps, rows held out, their accuracy by checkpoint, the one kept, and the
+        seed that chose the rows held out: a network that goes on keeps it, since its checkpoints would
+        else be judged on rows that an earlier one learned from.
         """
         from tasks.teach.training import Recipe
         from tasks.teach.training import train as learn
@@ -68,13 +83,28 @@ class Convnet(Teacher):
         if not len(train):
             raise BadTraining("teach.teachers: convnet has no labelled rows to learn from; ingest some first")
         classes, labels = np.unique(train.labels, return_inverse=True)
-        held_out = seeds.uniform(train.keys, seed) < HELD_OUT
+        split = start.state.info["split"] if start else seed
+        held_out = seeds.uniform(train.keys, split) < HELD_OUT
         held_out &= not held_out.all()
         steps = self.steps(int((~held_out).sum())) if len(classes) > 1 else 0
         recipe = Recipe(self.width, steps, self.epochs, self.batch_size, self.learning_rate, self.flip)
-        network, accuracies, kept = learn(images, labels.astype(np.int64), held_out, recipe, seed, device)
+        weights = None
+        # A network of one class has learned nothing that could be gone on with.
+        if start and len(start.state.arrays["classes"]) > 1 and len(classes) > 1:
+            weights = _over_classes(start.state, classes)
+            share = min(max(SHARE_OF_NEW * start.new, LEAST_SHARE), 1.0)
+            recipe = replace(
+                recipe,
+                steps=math.ceil(steps * share),
+                checkpoints=math.ceil(self.epochs * share),
+                learning_rate=self.learning_rate * min(max(RATE_OF_NEW * start.new, LEAST_RATE), 1.0),
+                warm_up=0.0,
+            )
+        network, accuracies, kept = learn(
+            images, labels.astype(np.int64), held_out, recipe, seed, device, weights
+        )
         arrays = {name: value.cpu().contiguous().numpy() for name, value in network.state_dict().items()}
-        info = {"shape": list(images.shape[1:]), "width": self.width, "steps": steps}
+        info = {"shape": list(images.shape[1:]), "width": self.width, "steps": recipe.steps, "split": split}
         return State(
             {**arrays, "classes": classes.astype(np.int64)},
             {**info, "held_out": int(held_out.sum()), "held_out_accuracy": accuracies, "kept": kept},
@@ -101,6 +131,17 @@ class Convnet(Teacher):
         network.load_state_dict(weights)
         log_probs = log_probabilities(network, images, device).astype(np.float64)
         return over_vocabulary(np.exp(log_probs), classes, n_classes)[None]
+
+
+def _over_classes(start: State, classes: np.ndarray) -> dict[str, np.ndarray]:
+    """The weights of an earlier network with a head for `classes`; a class new to it starts at zero."""
+    weights = {name: value for name, value in start.arrays.items() if name != "classes"}
+    _, new, old = np.intersect1d(classes, start.arrays["classes"], return_indices=True)
+    for name in ("head.weight", "head.bias"):
+        before = weights[name]
+        weights[name] = np.zeros((len(classes), *before.shape[1:]), before.dtype)
+        weights[name][new] = before[old]
+    return weights
 
 
 def _images_of(examples: Examples) -> np.ndarray:

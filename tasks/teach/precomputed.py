@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from pydantic import Field
 
 from tasks.data import Examples, State
-from tasks.teach import BadTraining, Teacher
+from tasks.teach import BadTraining, Start, Teacher
 
 FLOOR = 1e-12
 """Stands for probability 0, whose logarithm is not finite."""
@@ -54,7 +54,9 @@ class Precomputed(Teacher):
         content = _digest(*_version(self.path)) if os.path.isfile(self.path) else None
         return {**super().identity(), "path": content}
 
-    def fit(self, train: Examples, n_classes: int, seed: int, device: str) -> State:
+    def fit(
+        self, train: Examples, n_classes: int, seed: int, device: str, start: Start | None = None
+    ) -> State:
         """Nothing is learned here: the empty state."""
         return State({}, {})
 

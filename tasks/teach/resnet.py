@@ -68,7 +68,8 @@ def bare(shape: tuple[int, int, int], width: int, n_classes: int, device: str) -
     """A network on `device` whose weights are not set yet: no generator is asked for any."""
     with torch.device("meta"):
         network = ResNet(shape, width, n_classes)
-    network.to_empty(device=device)
+    # What to_empty does, without asking meta tensors for their like: that imports a second of SymPy.
+    network._apply(lambda meta: torch.empty(meta.shape, dtype=meta.dtype, device=device))  # type: ignore[no-untyped-call]
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network
 

@@ -18,7 +18,7 @@ import numpy as np
 from pydantic import Field, JsonValue
 
 from tasks.data import Examples, State
-from tasks.teach import BadTraining, Teacher
+from tasks.teach import BadTraining, Start, Teacher
 from tasks.teach.rowwise import embedding_of, in_blocks, one_thread, over_vocabulary
 
 
@@ -43,8 +43,13 @@ class Sklearn(Teacher):
         """The class: two scikit-learn teachers are told apart by it."""
         return (self.estimator.rpartition(".")[2],)
 
-    def fit(self, train: Examples, n_classes: int, seed: int, device: str) -> State:
-        """The fitted model as skops bytes, uint8 (size,), and the classes present. See Teacher.fit."""
+    def fit(
+        self, train: Examples, n_classes: int, seed: int, device: str, start: Start | None = None
+    ) -> State:
+        """The fitted model as skops bytes, uint8 (size,), and the classes present. See Teacher.fit.
+
+        Always from scratch, whatever `start`: estimators do not agree on what going on means.
+        """
         embedding = embedding_of(train, self.kind)
         if not len(train):
             raise BadTraining("teach.teachers: sklearn has no labelled rows to learn from; ingest some first")

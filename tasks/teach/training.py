@@ -3,7 +3,8 @@
 SGD with Nesterov momentum (Sutskever et al., ICML 2013) and a rate that rises linearly, then falls to
 zero along a cosine (Loshchilov & Hutter, "SGDR", ICLR 2017). Accuracy on held-out training rows is
 taken at evenly spaced checkpoints, since a network first learns what labels have in common and
-only then each wrong label (Arpit et al., ICML 2017). Knows nothing of winnow.
+only then each wrong label (Arpit et al., ICML 2017). A network that has learned already goes on with
+the falling half of the schedule alone. Knows nothing of winnow.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ WARM_UP = 0.2
 
 @dataclass(frozen=True)
 class Recipe:
-    """What `train` does: see the fields of `convnet.Convnet`."""
+    """What `train` does: see the fields of `convnet.Convnet`. warm_up: share of the steps in which the
+    rate rises; 0 for a network that goes on."""
 
     width: int
     steps: int
@@ -36,23 +38,33 @@ class Recipe:
     batch_size: int
     learning_rate: float
     flip: bool
+    warm_up: float = WARM_UP
 
 
 def train(
-    images: np.ndarray, labels: np.ndarray, held_out: np.ndarray, recipe: Recipe, seed: int, device: str
+    images: np.ndarray,
+    labels: np.ndarray,
+    held_out: np.ndarray,
+    recipe: Recipe,
+    seed: int,
+    device: str,
+    start: dict[str, np.ndarray] | None = None,
 ) -> tuple[ResNet, list[float], int]:
     """Learn from the rows not held out; bit for bit the same for the same arguments on one thread.
 
     images: (n, height, width, channels) uint8. labels: (n,) int64 in 0..labels.max(). held_out: (n,)
-    bool, not all True. Returns the network, the held-out accuracy at each checkpoint, and which
-    checkpoint was kept (-1: no step was taken).
+    bool, not all True. start: the weights to go on from instead of fresh ones, by name. Returns the
+    network, the held-out accuracy at each checkpoint, and which was kept (-1: no step was taken).
     """
     if device.startswith("cuda"):
         torch.backends.cudnn.deterministic = True
     generator = torch.Generator().manual_seed(seed)
     learned, judged = np.flatnonzero(~held_out), np.flatnonzero(held_out)
     network = bare(images.shape[1:], recipe.width, int(labels.max()) + 1, device)
-    initialise(network, images[learned], generator)
+    if start is None:
+        initialise(network, images[learned], generator)
+    else:
+        network.load_state_dict({name: torch.tensor(value) for name, value in start.items()})
     optimiser = _optimiser(network)
     batches = _batches(learned, recipe.batch_size, generator)
     every = math.ceil(recipe.steps / recipe.checkpoints)
@@ -61,7 +73,7 @@ def train(
     for step in range(recipe.steps):
         network.train()
         for group in optimiser.param_groups:
-            group["lr"] = recipe.learning_rate * rate((step + 0.5) / recipe.steps)
+            group["lr"] = recipe.learning_rate * rate((step + 0.5) / recipe.steps, recipe.warm_up)
         batch = next(batches)
         logits = network(augment(images[batch], recipe.flip, generator).to(device))
         optimiser.zero_grad()
@@ -89,11 +101,11 @@ def best(accuracies: list[float], n: int) -> int:
     return max(i for i, accuracy in enumerate(accuracies) if accuracy >= top - error)
 
 
-def rate(share: float) -> float:
+def rate(share: float, warm_up: float = WARM_UP) -> float:
     """The learning rate, as a share of its peak, when `share` of the training is done."""
-    if share < WARM_UP:
-        return share / WARM_UP
-    return 0.5 * (1 + math.cos(math.pi * (share - WARM_UP) / (1 - WARM_UP)))
+    if share < warm_up:
+        return share / warm_up
+    return 0.5 * (1 + math.cos(math.pi * (share - warm_up) / (1 - warm_up)))
 
 
 def _optimiser(network: ResNet) -> torch.optim.SGD:

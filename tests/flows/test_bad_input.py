@@ -377,13 +377,13 @@ CONFIG = [
         "a third party's kind that is not there",
         chain(detect=[{"kind": "nowhere.at:All"}]),
         2,
-        r"nowhere\.at:All cannot be imported .*is its package installed\?",
+        r"nowhere\.at:All is code that nobody let in; name its package in WINNOW_PLUGINS",
     ),
     Case(
         "a third party's kind that is no detector",
         chain(detect=[{"kind": "json:JSONDecoder"}]),
         2,
-        r"json:JSONDecoder is not a Detector; derive it from tasks\.detect",
+        r"json:JSONDecoder is code that nobody let in",
     ),
     Case(
         "a store with ..",

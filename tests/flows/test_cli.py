@@ -24,7 +24,7 @@ from tasks.teach import BadTraining
 from tests.flows.cli_stores import CURATION, curation, filled
 
 VERBS = (
-    *("demo", "plan", "run", "backfill", "sql", "why", "releases", "rollback", "diff"),
+    *("demo", "plan", "run", "backfill", "nightly", "status", "sql", "why", "releases", "rollback", "diff"),
     *("review export", "review import", "report", "methods", "vacuum"),
 )
 ROOT = Path(__file__).parents[2]

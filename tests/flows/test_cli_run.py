@@ -17,7 +17,7 @@ import pytest
 from storage.classes import extend
 from storage.store import Store
 from tasks.config import load
-from tasks.plan import enabled, plan_stage
+from tasks.plan import Planner, enabled
 from tests.flows.cli_stores import NIGHTS, curation, night_of, put, release
 
 ROOT = Path(__file__).parents[2]
@@ -46,10 +46,12 @@ def done(tmp_path: Path) -> Path:
     extend(store, loaded.vocabulary or ())
     made = night_of(0)
     for stage in enabled(loaded):
-        plan = plan_stage(stage, loaded, store, NIGHTS[0])
-        assert plan.job is not None
+        planner = Planner(loaded, store)
+        plan = planner.stage(stage, NIGHTS[0])
+        job = planner.job(plan)
+        assert job is not None
         for table in stage.tables:
-            put(store, table, NIGHTS[0], made[table], plan.job.fingerprint, plan.parts)
+            put(store, table, NIGHTS[0], made[table], job.fingerprint, plan.parts)
     release(store, NIGHTS[0])
     return path
 

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pyarrow.fs import LocalFileSystem
+import pytest
 
 from storage import files
+from storage.errors import StoreError
 from tests.storage.helpers import at_once, python
-
-LOCAL = LocalFileSystem()
 
 
 def test_write_whole_replaces_and_put_if_absent_does_not(tmp_path: Path) -> None:
+    disk = files.disk(str(tmp_path))
     path = str(tmp_path / "a" / "b")
-    assert files.put_if_absent(path, files.writer(LOCAL, b"1"))
-    assert not files.put_if_absent(path, files.writer(LOCAL, b"2"))
-    assert files.read_bytes(LOCAL, path) == b"1"
-    files.write_whole(path, files.writer(LOCAL, b"3"))
-    assert files.read_bytes(LOCAL, path) == b"3"
-    assert [file.name for file in (tmp_path / "a").iterdir()] == ["b"]
+    assert disk.put_if_absent(path, files.writer(b"1"))
+    assert not disk.put_if_absent(path, files.writer(b"2"))
+    assert disk.read(path) == b"1"
+    disk.write_whole(path, files.writer(b"3"))
+    assert disk.read(path) == b"3"
+    assert disk.names(str(tmp_path / "a")) == ["b"]
 
 
 def test_the_file_and_its_folder_are_synced_before_it_counts_as_written(
@@ -33,18 +33,43 @@ def test_the_file_and_its_folder_are_synced_before_it_counts_as_written(
         original(path)
 
     monkeypatch.setattr(files, "sync", noting)  # type: ignore[attr-defined]
-    files.write_whole(str(tmp_path / "a"), files.writer(LOCAL, b"1"))
+    files.disk(str(tmp_path)).write_whole(str(tmp_path / "a"), files.writer(b"1"))
     assert synced == ["file", "folder"]
+
+
+def test_a_touched_file_is_as_new_as_the_clock_of_its_disk(tmp_path: Path) -> None:
+    disk, path = files.disk(str(tmp_path)), str(tmp_path / "a")
+    disk.write_whole(path, files.writer(b"1"))
+    before = disk.now(str(tmp_path))
+    disk.touch(path, b"1")
+    assert 0 <= disk.modified(path) - before < 10
+    assert disk.names(str(tmp_path)) == ["a"]  # the clock was read without a trace
+
+
+def test_what_is_not_there_is_told_apart_from_what_cannot_be_read(tmp_path: Path) -> None:
+    disk = files.disk(str(tmp_path))
+    for verb in (disk.read, disk.modified, disk.remove):
+        with pytest.raises(FileNotFoundError):
+            verb(str(tmp_path / "none"))
+    assert disk.names(str(tmp_path / "none")) == []
+    with pytest.raises(StoreError, match="cannot be used"):
+        disk.read(str(tmp_path))
+
+
+def test_a_secret_in_an_address_of_no_kind_we_know_is_not_repeated() -> None:
+    for root in ("gs://user:swordfish@bucket/x", "https://host/x?token=swordfish"):
+        with pytest.raises(StoreError) as refused:
+            files.disk(root)
+        assert "swordfish" not in str(refused.value)
 
 
 PUTTER = """
 import sys
-from pyarrow.fs import LocalFileSystem
 from storage import files
+disk = files.disk(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()
-write = files.writer(LocalFileSystem(), b"x")
-won = [n for n in range(50) if files.put_if_absent(f"{sys.argv[1]}/{n}", write)]
+won = [n for n in range(50) if disk.put_if_absent(f"{disk.base}/{n}", files.writer(b"x"))]
 print(*won, "end")
 """
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 import time
+from datetime import UTC, datetime
+from pathlib import Path
 
+import polars as pl
+import pyarrow as pa
 import pytest
 
-from storage import classes, releases
+from storage import classes, query, releases
 from storage.errors import StoreError
 from storage.store import Store
+from storage.tables import TABLES, file_schema
 from tests.storage.helpers import at_once, labels, metrics, put, python, rows
 
 CHECKS = [{"name": "accuracy", "value": 0.98, "bound": "≥ 0.977", "passed": True}]
@@ -127,3 +133,149 @@ def test_diff_counts_rows_and_labels_by_class_with_examples(store: Store) -> Non
 def test_diff_of_releases_without_tables_is_empty(store: Store) -> None:
     releases.publish(store, "p", None, [], {})
     assert releases.diff(store, 1, 1).num_rows == 0
+
+
+FAILED = [{"name": "accuracy", "value": 0.5, "bound": "≥ 0.977", "passed": False}]
+
+
+def test_a_person_approves_a_held_release_and_the_failed_checks_stay_visible(store: Store) -> None:
+    releases.publish(store, "p", "run-1", CHECKS, {"rows": 1})
+    releases.publish(store, "q", "run-2", FAILED, {"rows": 2}, "held")
+    assert releases.approve(store, 2, "a new camera, checked by hand", "mia") == 3
+    newest = releases.published(store)
+    assert newest is not None
+    assert (newest.number, newest.status, newest.partition) == (3, "published", "q")
+    assert (newest.versions, list(newest.checks)) == ({"rows": 2}, FAILED)
+    assert newest.note == "release 2 approved by mia: a new camera, checked by hand"
+    assert releases.get(store, 2).status == "held"
+
+
+def test_only_what_is_held_and_still_news_can_be_approved(store: Store) -> None:
+    releases.publish(store, "p", None, [], {"rows": 1})
+    releases.publish(store, "q", None, FAILED, {"rows": 2}, "held")
+    releases.publish(store, "r", None, FAILED, {"rows": 3}, "held")
+    with pytest.raises(StoreError, match="release 1 of digits is not held, but published"):
+        releases.approve(store, 1, "why not", "mia")
+    with pytest.raises(StoreError, match="needs a person and a reason"):
+        releases.approve(store, 2, " ", "mia")
+    assert releases.approve(store, 2, "fine", "mia") == 4
+    assert releases.approve(store, 3, "fine too", "mia") == 5, "release 4 holds less than release 3"
+    with pytest.raises(StoreError, match="release 5 of digits already gave readers all that release 2 holds"):
+        releases.approve(store, 2, "again", "mia")
+
+
+def test_standing_finds_the_release_of_the_tables_as_they_are(store: Store) -> None:
+    assert releases.standing(store) is None
+    for n in range(40):
+        put(store, "metrics", "p", metrics([f"m{n}"]), f"f{n}")
+        releases.publish(store, "p", None, [], releases.versions(store), "held" if n % 2 else "published")
+    newest = releases.standing(store)
+    assert newest is not None
+    assert newest.number == 40
+    for _ in range(20):
+        releases.rollback(store, 1)
+    again = releases.standing(store)
+    assert again is not None, "what people chose proves nothing of the releases before it"
+    assert again.number == 40
+    put(store, "metrics", "p", metrics(["news"]), "news")
+    assert releases.standing(store) is None
+
+
+def test_standing_reads_a_few_of_many_releases(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(store, "metrics", "p", metrics(["a"]))
+    for _ in range(60):
+        releases.publish(store, "p", None, [], {"metrics": 0})
+    read: list[str] = []
+    real = releases._read
+
+    def counted(store: Store, paths: list[str]) -> list[releases.Release]:
+        read.extend(paths)
+        return real(store, paths)
+
+    monkeypatch.setattr(releases, "_read", counted)
+    assert releases.standing(store) is None
+    assert len(read) < 40
+    read.clear()
+    assert releases.published(store) is not None
+    assert len(read) == 1
+
+
+def test_releases_are_read_newest_first_and_all_of_them(store: Store) -> None:
+    for _ in range(9):
+        releases.publish(store, "p", None, [], {"rows": 1})
+    assert [release.number for release in releases.newest(store)] == [9, 8, 7, 6, 5, 4, 3, 2, 1]
+    assert list(releases.newest(store))[::-1] == releases.listing(store)
+
+
+def test_an_expired_release_is_told_of_and_cannot_be_read(store: Store) -> None:
+    for _ in range(3):
+        releases.publish(store, "p", None, [], {"rows": 1})
+    with releases.turn(store, "a test"):
+        releases.expire(store, {1})
+        releases.expire(store, {3})
+    assert [(r.number, r.expired, r.readable) for r in releases.listing(store)] == [
+        (1, True, False),
+        (2, False, True),
+        (3, True, False),
+    ]
+    newest = releases.published(store)
+    assert newest is not None
+    assert newest.number == 2
+    for use in (releases.get, releases.rollback):
+        with pytest.raises(StoreError, match="release 1 of digits has expired"):
+            use(store, 1)
+
+
+def test_what_was_removed_since_the_publisher_looked_is_not_published(store: Store) -> None:
+    first = put(store, "metrics", "p", metrics(["a"]))
+    looked = releases.versions(store)
+    put(store, "metrics", "p", metrics(["b"]), "f2")
+    assert releases.publish(store, "p", None, [], looked) == 1, "an older version that is whole is no problem"
+    with releases.turn(store, "a test"):
+        releases.expire(store, {1})
+    store.vacuum()
+    with pytest.raises(StoreError, match="was removed while metrics of digits changed"):
+        releases.publish(store, "p", None, [], {"metrics": first.version})
+
+
+def as_older_winnow_wrote_it(store: Store) -> None:
+    """Makes `releases` what it was before releases had a note: files, schema and content hashes."""
+    path = Path(store.path) / "releases"
+    shutil.rmtree(path)
+    with pytest.MonkeyPatch.context() as patch:
+        old = pa.schema([field for field in TABLES["releases"] if field.name != "note"])
+        patch.setitem(TABLES, "releases", old)
+        row = {
+            "id": "1",
+            "release": 1,
+            "created_at": datetime(2026, 1, 1, tzinfo=UTC),
+            "flow_run": None,
+            "checks": [],
+            "status": "published",
+            "versions": sorted(releases.versions(store).items()),
+        }
+        data = pa.Table.from_pylist([row], schema=file_schema("releases"))
+        store.write_shard("releases", "p", releases.FINGERPRINT, 1, 2, data)
+        store.commit("releases", "p", releases.FINGERPRINT, [(1, 2)], [], {}, None)
+
+
+def test_releases_from_before_there_were_notes_are_read_and_added_to(store: Store) -> None:
+    put(store, "metrics", "p", metrics(["a"]))
+    releases.publish(store, "p", None, [], {})
+    as_older_winnow_wrote_it(store)
+    fresh = Store(store.root, "digits")
+    assert [(release.number, release.note) for release in releases.listing(fresh)] == [(1, None)]
+    with query.connect(fresh) as connection:
+        assert query.select(connection, "SELECT release, note FROM releases").to_pylist() == [
+            {"release": 1, "note": None}
+        ]
+    for partition in "pq":
+        releases.publish(fresh, partition, None, FAILED, {"metrics": 1}, "held")
+    assert releases.approve(fresh, 2, "fine", "mia") == 4
+    notes = [None, None, None, "release 2 approved by mia: fine"]
+    assert [release.note for release in releases.listing(fresh)] == notes
+    with query.connect(fresh) as connection:
+        found = query.select(connection, "SELECT note FROM releases ORDER BY release")
+    assert found["note"].to_pylist() == notes
+    elsewhere = pl.scan_delta(f"{fresh.path}/releases").sort("release").collect()
+    assert elsewhere["note"].to_list() == notes, "a reader that is not ours"

@@ -8,6 +8,7 @@ import os
 import pickle
 import shutil
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -156,9 +157,8 @@ def _example(kind: pa.DataType) -> object:
 def test_the_same_table_is_written_as_the_same_bytes(tmp_path: Path, store: Store) -> None:
     table = metrics(NAMES)
     for name in ("a", "b"):
-        parquet.write(
-            pa.concat_tables([table.slice(0, 3), table.slice(3)]), str(tmp_path / name), store.filesystem
-        )
+        with store.filesystem.open_output_stream(str(tmp_path / name)) as stream:
+            parquet.write(pa.concat_tables([table.slice(0, 3), table.slice(3)]), stream)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
@@ -247,7 +247,7 @@ def test_content_does_not_depend_on_the_shards(store: Store) -> None:
 def test_fingerprint_parents_and_info_ride_in_the_commit(store: Store) -> None:
     parent = put(store, "metrics", "p", metrics(["a"]))
     store.write_shard("issues", "p", "f9", 0, 0, TABLES["issues"].empty_table())
-    ref = store.commit("issues", "p", "f9", [(0, 0)], [parent], {"seconds": 1.5}, None)
+    ref = store.commit("issues", "p", "f9", [(0, 0)], [asdict(parent)], {"seconds": 1.5}, None)
     [newest] = store.history("issues", 1)
     assert (newest["partition"], newest["fingerprint"], newest["content"]) == ("p", "f9", ref.content)
     assert json.loads(newest["info"]) == {"seconds": 1.5}
@@ -479,7 +479,7 @@ def test_the_newest_report_of_a_partition_is_found(store: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    "root", ["store", "./store", "../store", "", "s3://bucket/x", "file://host/x", "~/x"]
+    "root", ["store", "./store", "../store", "", "gs://bucket/x", "file://host/x", "~/x"]
 )
 def test_a_root_that_is_no_absolute_place_is_refused(root: str) -> None:
     with pytest.raises(StoreError, match=r"relative path|only file:///"):
@@ -588,3 +588,26 @@ def test_a_store_travels_to_another_process(store: Store) -> None:
     ref = put(store, "metrics", "p", metrics(["a"]))
     copy = pickle.loads(pickle.dumps(store))  # noqa: S301 - what multiprocessing does with it
     assert copy.ref("metrics", "p") == ref
+
+
+def test_states_are_found_by_how_their_names_start(store: Store) -> None:
+    for name in ("teach-a-fold0", "teach-a-fold1", "teach-b-fold0"):
+        store.save_state("p", name, {}, {})
+    assert store.states("p/teach-a-") == ["p/teach-a-fold0", "p/teach-a-fold1"]
+    assert store.states("p/") == ["p/teach-a-fold0", "p/teach-a-fold1", "p/teach-b-fold0"]
+    assert store.states("p/detect") == store.states("q/teach") == []
+
+
+def test_the_partitions_of_an_older_version_can_be_listed(store: Store) -> None:
+    first = put(store, "metrics", "p", metrics(["a"]))
+    put(store, "metrics", "p", metrics(["b"]), "f2")
+    put(store, "metrics", "q", metrics(["c"]))
+    assert store.refs("metrics", version=first.version) == [first]
+    assert len(store.refs("metrics")) == 2
+
+
+def test_a_merge_may_not_change_what_a_partition_holds(store: Store) -> None:
+    put(store, "metrics", "p", metrics(["a"]))
+    store.write_shard("metrics", "p", "f1", 0, 2, metrics(["a", "b"]))
+    with pytest.raises(StoreError, match="do not hold what was committed"):
+        store.commit("metrics", "p", "f1", [(0, 2)], [], {}, 1, merge=True)

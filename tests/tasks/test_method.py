@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from abc import ABC, abstractmethod
+from importlib import metadata
+from importlib.metadata import EntryPoint
 from types import ModuleType
 from typing import Annotated, ClassVar, Literal
 
@@ -47,6 +49,7 @@ def _plugin(monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType("plugin")
     vars(module).update(Foreign=Foreign, Unfinished=Unfinished, Other=int, note="text")
     monkeypatch.setitem(sys.modules, "plugin", module)
+    monkeypatch.setenv("WINNOW_PLUGINS", "plugin, no_such_module .relative")
 
 
 def test_identity_is_kind_parameters_and_revision() -> None:
@@ -76,6 +79,19 @@ def test_a_third_partys_class_is_imported_with_its_parameters() -> None:
     assert greeter.identity() == {"kind": "plugin:Foreign", "times": 1, "revision": 1}
 
 
+def test_a_module_that_nobody_let_in_is_not_even_imported() -> None:
+    with pytest.raises(ValidationError, match="nobody let in"):
+        Config.model_validate({"greeter": {"kind": "this:Foreign"}})
+    assert "this" not in sys.modules
+
+
+def test_an_installed_package_lets_itself_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    point = EntryPoint(name="any", value="plugin", group="winnow")
+    monkeypatch.delenv("WINNOW_PLUGINS")
+    monkeypatch.setattr(metadata, "entry_points", lambda group: [point] if group == point.group else [])
+    assert Config.model_validate({"greeter": {"kind": "plugin:Foreign"}}).greeter.times == 2
+
+
 def test_an_instance_of_a_third_partys_class_is_taken_too() -> None:
     greeter = Foreign(kind="plugin:Foreign")
     assert Config.model_validate({"greeter": greeter}).greeter is greeter
@@ -87,7 +103,9 @@ def test_an_instance_of_a_third_partys_class_is_taken_too() -> None:
         ("plugin:Missing", "cannot be imported"),
         ("no_such_module:Foreign", "No module named"),
         (".relative:Foreign", "cannot be imported"),
-        (":Foreign", "cannot be imported"),
+        (":Foreign", "nobody let in"),
+        ("antigravity:Foreign", "nobody let in; name its package in WINNOW_PLUGINS"),
+        ("plugin_of_others:Foreign", "nobody let in"),
         ("plugin:Other", "is not a Greeter; derive it from"),
         ("plugin:note", "is not a Greeter"),
         ("plugin:Unfinished", "unfinished Greeter; write its greet"),

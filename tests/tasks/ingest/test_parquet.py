@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -117,3 +118,53 @@ def test_noise_fills_truth_so_truth_is_not_mapped() -> None:
     noise: Any = {"share": 0.1, "classes": ["a", "b"]}
     with pytest.raises(ValidationError, match="leave truth out"):
         Parquet(path="x", partition="p", label="y", truth="z", planted_noise=noise)
+
+
+def delivery(folder: Path, name: str, times: list[str | None]) -> None:
+    """A file of rows that happened at these moments, UTC."""
+    moments = pl.Series("at", times, dtype=pl.String).str.to_datetime("%+", time_zone="UTC")
+    pl.DataFrame({"at": moments, "t": ["x"] * len(times)}).write_parquet(folder / name)
+
+
+def timed(folder: Path) -> Parquet:
+    return Parquet(path=str(folder), partition_column="at", time_zone="Europe/Berlin", text="t")
+
+
+def test_a_delivery_changes_only_the_days_that_it_may_have_rows_of(tmp_path: Path) -> None:
+    """Also at the end of a day: 22:30 UTC is 00:30 of the next day in Berlin."""
+    delivery(tmp_path, "a.parquet", ["2026-03-29T22:30:00Z", "2026-03-30T12:00:00Z"])
+    before = {day: timed(tmp_path).fingerprint(day) for day in ("2026-03-30",)}
+    delivery(tmp_path, "b.parquet", ["2026-03-30T22:00:00Z"])
+    source = timed(tmp_path)
+    assert source.partitions() == ["2026-03-30", "2026-03-31"]
+    assert {day: source.fingerprint(day) for day in before} == before
+    delivery(tmp_path, "c.parquet", ["2026-03-30T21:59:59Z"])
+    assert timed(tmp_path).fingerprint("2026-03-30") != before["2026-03-30"]
+    assert sum(batch.num_rows for batch in timed(tmp_path).read("2026-03-30")) == 3
+
+
+def test_rows_without_a_time_are_of_the_unknown_partition(tmp_path: Path) -> None:
+    delivery(tmp_path, "a.parquet", ["2026-03-30T12:00:00Z", None])
+    delivery(tmp_path, "b.parquet", [None])
+    source = timed(tmp_path)
+    assert source.partitions() == ["2026-03-30", "unknown"]
+    assert [b["defect"].to_pylist() for b in source.read("unknown")] == [["missing_partition"]] * 2
+
+
+@pytest.mark.parametrize("broken", ["cut short", "without the column"])
+def test_a_file_that_names_no_days_fails_the_unknown_partition_alone(tmp_path: Path, broken: str) -> None:
+    delivery(tmp_path, "a.parquet", ["2026-03-30T12:00:00Z"])
+    file = tmp_path / "b.parquet"
+    if broken == "cut short":
+        delivery(tmp_path, "b.parquet", ["2026-03-30T13:00:00Z"])
+        file.write_bytes(file.read_bytes()[:-10])
+    else:
+        pl.DataFrame({"t": ["x"]}).write_parquet(file)
+    source = timed(tmp_path)
+    assert source.partitions() == ["2026-03-30", "unknown"]
+    assert sum(batch.num_rows for batch in source.read("2026-03-30")) == 1
+    with pytest.raises(BadSource, match=r"b\.parquet: (cannot be read as Parquet|has no column at)"):
+        list(source.read("unknown"))
+    delivery(tmp_path, "b.parquet", ["2026-03-30T13:00:00Z"])
+    assert timed(tmp_path).partitions() == ["2026-03-30"]
+    assert sum(batch.num_rows for batch in timed(tmp_path).read("2026-03-30")) == 2

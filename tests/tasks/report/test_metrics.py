@@ -114,8 +114,29 @@ def test_without_truth_nothing_is_claimed_about_it(night: Night) -> None:
 
 
 def test_a_student_counts_by_the_mean_of_its_seeds_and_not_at_all_when_unmeasured() -> None:
-    found = values(metrics.student({"given": (0.5, 0.7), "curated": (float("nan"),), "other": ()}))
+    found = values(metrics.student({"given": (0.5, 0.7), "curated": (float("nan"),), "other": ()}, 50))
     assert found == {"accuracy_given": pytest.approx(0.6)}
+
+
+def test_what_curation_lost_is_told_where_the_test_rows_show_it() -> None:
+    assert values(metrics.student({"given": (0.9,), "curated": (0.88,)}, 100))["curation_loss"] == 0
+    assert values(metrics.student({"given": (0.8,), "curated": (0.9,)}, 10**6))["curation_loss"] == 0
+    found = values(metrics.student({"given": (0.9, 0.9), "curated": (0.5, 0.5)}, 10**6))["curation_loss"]
+    assert found == pytest.approx(0.4, abs=0.01)
+
+
+def test_rows_without_a_label_are_counted() -> None:
+    assert values(metrics.labelled(int32([0, -1, 3, -1]))) == {"share_unlabelled": 0.5}
+    assert metrics.labelled(int32([])) == []
+
+
+def test_probabilities_that_do_not_sum_to_one_are_counted_by_row() -> None:
+    probs = np.array([[0.5, 0.5, 0.0], [0.45, 0.45, 0.0], [0.6, 0.6, 0.0], [0.5, 0.3, 0.2]])
+    whole = SoftLabels.from_pred_probs(ids(4), int32([0, 0, 0, 2]), probs, top_k=3)
+    assert values(metrics.teach({"t": whole}, int32([-1] * 4)))["share_not_summing_to_one"] == 0.5
+    right = SoftLabels.from_pred_probs(ids(1), int32([2]), probs[3:], top_k=1)
+    both = values(metrics.teach({"t": right, "u": right}, int32([-1])))
+    assert both["share_not_summing_to_one"] == 0
 
 
 def test_no_rows_and_no_methods_give_no_figures() -> None:

@@ -13,7 +13,6 @@ from tasks.report import (
     Arrival,
     Exemplars,
     Figure,
-    GateOutcome,
     LabelChange,
     Rejection,
     ReportData,
@@ -65,9 +64,10 @@ def change(k: int, confusion: np.ndarray) -> LabelChange:
 
 def test_the_page_of_a_real_night_tells_its_whole_story(report_data: ReportData) -> None:
     page = Elements(render(report_data))
-    parts = "gates student decisions suspects classes teachers distilled rejects stages figures"
+    parts = "earlier student decisions suspects classes teachers distilled rejects stages figures"
     assert page.headings() == [f"{part}-title" for part in parts.split()]
-    for expected in ("digits", "2026-01-02", "release 7", "1,797", "over the cap", "digits-0031", "left out"):
+    compared = "Compared with 2 partitions, 2025-12-31 to 2026-01-01."
+    for expected in ("digits", "2026-01-02", compared, "1,797", "over the cap", "digits-0031", "left out"):
         assert expected in page.text
 
 
@@ -109,8 +109,8 @@ def hostile() -> ReportData:
         student=StudentResult({HOSTILE: (0.5,)}, "truth", 3),
         distilled=(Exemplars(0, (b"\x89PNG",), (HOSTILE,)),),
         stages=(StageCost("teach", (HOSTILE,)),),
-        gates=(GateOutcome(HOSTILE, 0.1, "at least", 0.2, False, HOSTILE),),
-        figures=(Figure("teach", HOSTILE, 1.0, "share"),),
+        earlier=(HOSTILE,),
+        figures=(Figure("teach", HOSTILE, 1.0, "share"), Figure("report", "class_shift", 0.1, "effect")),
     )
 
 
@@ -125,21 +125,16 @@ def test_a_stage_that_was_left_out_has_no_section() -> None:
     page = Elements(render(SMALL))
     assert page.headings() == ["stages-title"]
     assert page.text.count("left out") == 6
-    assert "no gates set" in page.text
 
 
-def test_a_failed_gate_is_said_at_the_top_with_its_bound() -> None:
-    gates = (
-        GateOutcome("accuracy_curated", 0.91, "at least", 0.95, False, "accuracy_given"),
-        GateOutcome("detection_recall", None, "at least", 0.5, False),
-        GateOutcome("share_rejected", 0.0, "at most", 0.1, True),
-    )
-    figures = (Figure("report", "accuracy_curated", 0.91, "share"),)
-    text = Elements(render(replace(SMALL, gates=gates, figures=figures))).text
-    assert "held back 2 of 3 gates failed, so" in re.sub(r"\s+", " ", text)
-    assert "91.00%" in text
-    assert "at least 95.00% accuracy_given" in text
-    assert "not measured" in text
+def test_figures_against_earlier_nights_say_what_they_are() -> None:
+    figures = (Figure("report", "label_swap", 0.91, "share"), Figure("ingest", "rows", 3, "rows"))
+    text = Elements(render(replace(SMALL, earlier=("2026-01-01",), figures=figures))).text
+    section = re.sub(r"\s+", " ", text[text.index("Against earlier nights") : text.index("left out")])
+    assert "Compared with 2026-01-01. A limit is 0 where chance alone explains the difference." in section
+    assert "label_swap" in section
+    assert "91.00%rows of one class that it calls one other class" in section
+    assert "rows3" not in section
 
 
 def test_many_classes_and_many_rows_make_a_page_of_bounded_size() -> None:

@@ -15,8 +15,8 @@ from safetensors.numpy import load, save
 
 from tasks import seeds
 from tasks.data import Examples, State
-from tasks.teach import BadTraining
-from tasks.teach.convnet import Convnet
+from tasks.teach import BadTraining, Start
+from tasks.teach.convnet import Convnet, _over_classes
 from tasks.teach.resnet import ResNet, augment
 from tasks.teach.training import best, rate
 from tests.tasks.teach.examples import digits, in_parts
@@ -173,3 +173,65 @@ def test_what_it_learned_survives_being_stored() -> None:
     stored = State(load(save(state.arrays)), json.loads(json.dumps(state.info)))
     before, after = (QUICK.predict(s, examples, 10, "cpu") for s in (state, stored))
     assert before.tobytes() == after.tobytes()
+
+
+def test_going_on_from_an_earlier_network_costs_a_twentieth_and_keeps_what_it_knew() -> None:
+    examples, truth = digits(noise=0.08)
+    fold = seeds.folds_of(examples.keys, 4)
+    train, judged = examples.take(fold != 0), fold == 0
+    teacher = Convnet()
+    start = teacher.fit(train.take(np.arange(0, len(train) * 9 // 10)), 10, 5, "cpu")
+    warm = teacher.fit(train, 10, 6, "cpu", Start(start, 0.01))
+    assert warm.info["steps"] <= 0.06 * start.info["steps"]
+    accuracies = [
+        (teacher.predict(state, examples.take(judged), 10, "cpu")[0].argmax(axis=1) == truth[judged]).mean()
+        for state in (start, warm)
+    ]
+    assert accuracies[1] >= accuracies[0] - 0.01
+    assert bits(warm) != bits(start)
+    assert bits(teacher.fit(train, 10, 6, "cpu", Start(start, 0.01))) == bits(warm)
+
+
+def test_the_more_is_new_the_longer_a_network_goes_on() -> None:
+    examples, _ = digits(100)
+    teacher = Convnet(epochs=20, min_steps=100, max_steps=100, width=4, batch_size=16)
+    start = teacher.fit(examples, 10, 0, "cpu")
+    steps = [teacher.fit(examples, 10, 0, "cpu", Start(start, new)).info["steps"] for new in (0, 0.1, 0.5, 1)]
+    assert steps == [5, 20, 100, 100]
+
+
+def test_rows_that_chose_the_checkpoint_never_train_a_network_that_goes_on() -> None:
+    examples, _ = digits(200)
+    start = QUICK.fit(examples, 10, 3, "cpu")
+    warm = QUICK.fit(examples, 10, 4, "cpu", Start(start, 0.01))
+    assert warm.info["split"] == start.info["split"] == 3
+    aside = seeds.uniform(examples.keys, 3) < 0.1
+    assert warm.info["held_out"] == aside.sum() > 0
+    assert examples.images is not None
+    images = np.where(aside[:, None, None, None], 255 - examples.images, examples.images)
+    other = QUICK.fit(replace(examples, images=images), 10, 4, "cpu", Start(start, 0.01))
+    assert warm.info["kept"] == other.info["kept"] == 0  # one checkpoint, so it cannot be another
+    assert bits(other) == bits(warm)
+
+
+def test_a_class_that_is_new_to_an_earlier_network_is_learned_beside_those_it_knew() -> None:
+    examples, _ = digits(600)
+    few, all_ten = examples.take(examples.labels < 7), examples
+    teacher = Convnet(epochs=8, min_steps=100, max_steps=100, width=8, batch_size=32)
+    start = teacher.fit(few, 10, 0, "cpu")
+    weights = _over_classes(start, np.arange(2, 10))
+    assert weights["head.weight"][:5].tobytes() == start.arrays["head.weight"][2:].tobytes()
+    assert not weights["head.weight"][5:].any()
+    assert not weights["head.bias"][5:].any()
+    warm = teacher.fit(all_ten, 10, 0, "cpu", Start(start, 0.3))
+    assert warm.arrays["classes"].tolist() == list(range(10))
+    assert np.isfinite(teacher.predict(warm, all_ten, 12, "cpu")).all()
+
+
+def test_a_network_of_one_class_is_nothing_to_go_on_from() -> None:
+    examples = pictures((8, 8, 1))
+    lone = QUICK.fit(replace(examples, labels=np.zeros(40, np.int32)), 2, 1, "cpu")
+    assert (
+        QUICK.fit(examples, 2, 1, "cpu", Start(lone, 0.5)).info["steps"]
+        == QUICK.fit(examples, 2, 1, "cpu").info["steps"]
+    )

@@ -14,8 +14,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from tasks.data import Examples, State
-from tasks.teach import BadTraining
-from tasks.teach.linear import Linear
+from tasks.teach import BadTraining, Start
+from tasks.teach.linear import Linear, _restated
 from tests.tasks.teach.examples import digits, in_parts
 
 
@@ -129,3 +129,32 @@ def test_what_it_learned_survives_being_stored() -> None:
     stored = State(load(save(state.arrays)), json.loads(json.dumps(state.info)))
     before, after = (Linear().predict(s, examples, 10, "cpu") for s in (state, stored))
     assert before.tobytes() == after.tobytes()
+
+
+@pytest.mark.parametrize("classes", [2, 10])
+def test_started_from_an_earlier_solution_it_finds_the_same_minimum_in_fewer_steps(classes: int) -> None:
+    examples, _ = digits(900)
+    examples = examples.take(examples.labels < classes)
+    teacher = Linear(c=0.1)
+    earlier = teacher.fit(examples.take(np.arange(len(examples) * 9 // 10)), classes, 0, "cpu")
+    fresh, warm = (teacher.fit(examples, classes, 0, "cpu", start) for start in (None, Start(earlier, 0.1)))
+    assert warm.info["iterations"] < fresh.info["iterations"]
+    np.testing.assert_allclose(
+        judged(teacher, warm, examples, classes), judged(teacher, fresh, examples, classes), atol=5e-3
+    )
+
+
+def test_earlier_weights_say_the_same_under_another_mean_and_scale_and_nothing_of_a_new_class() -> None:
+    examples, _ = digits(300)
+    teacher = Linear()
+    start = teacher.fit(examples.take(examples.labels != 4), 10, 0, "cpu")
+    assert examples.embedding is not None
+    random = np.random.default_rng(0)
+    mean, scale = (random.random((2, 64)) + 0.5).astype(np.float32)
+    coef, intercept = _restated(start, mean, scale, np.arange(10))
+    assert not coef[4].any()
+    assert intercept[4] == 0
+    a, known = start.arrays, np.arange(10) != 4
+    before = ((examples.embedding - a["mean"]) / a["scale"]) @ a["coef"].T + a["intercept"]
+    after = ((examples.embedding - mean) / scale) @ coef.T + intercept
+    np.testing.assert_allclose(after[:, known], before, atol=1e-4)
