@@ -36,6 +36,8 @@ LINEAR = {"teachers": [{"kind": "linear"}], "folds": 4}
 def run(progress: Progress) -> list[Figure]:
     with tempfile.TemporaryDirectory() as name, prefect_server(Path(name)) as environment:
         folder = Path(name)
+        # A curation's data lies relative to its file, and these are copies.
+        environment.setdefault("WINNOW_DATA", os.path.normpath(CURATIONS / "../../shared/data"))
         task = progress.add_task("digits and Fashion-MNIST, by threads and on Ray", total=7)
 
         def curated(curation: str, shard_rows: int, store: str, **sections: Any) -> tuple[Path, Store]:

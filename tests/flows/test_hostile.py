@@ -6,11 +6,13 @@ are stopped by a limit, and the secrets, which a real server and a real database
 
 from __future__ import annotations
 
+import re
 import sqlite3
+import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +31,7 @@ from storage.store import Store
 from tasks.errors import BadInput
 from tasks.ingest import AnySource, BadSource, Source
 from tasks.ingest.images import decode
-from tests.conftest import Finished
+from tests.conftest import REPOSITORY, Finished
 from tests.flows import hostile_cases as cases
 from tests.flows.cli_stores import filled
 from tests.flows.hostile_cases import HostileFile, poison, spilled
@@ -305,3 +307,25 @@ def test_no_secret_gets_anywhere_not_even_when_runs_fail(tmp_path: Path) -> None
     assert b"pets 2026-01-01" in database  # the runs are in the database that is searched
     assert b"${LEAKY_TOKEN}" in database  # and so is the error that had the token in it
     assert spilled(tmp_path, cases.SECRETS) == []
+
+
+@pytest.mark.slow
+def test_prefects_own_vacuum_deletes_old_runs_with_the_documented_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (REPOSITORY / "docs/security.md").read_text(encoding="utf-8")
+    settings = re.findall(r"^export (PREFECT_SERVER_SERVICES_DB_VACUUM_\w+)=(\S+)$", page, re.MULTILINE)
+    assert len(settings) == 2
+    for name, value in [*settings, ("PREFECT_SERVER_SERVICES_DB_VACUUM_LOOP_SECONDS", "2")]:
+        monkeypatch.setenv(name, value)
+    with cases.prefect_server(tmp_path) as environment:
+        run = "import prefect\n@prefect.flow\ndef night(): pass\nnight(); night()"
+        subprocess.run([sys.executable, "-c", run], env=environment, check=True, timeout=120)
+        deadline = time.monotonic() + 60
+        with closing(sqlite3.connect(tmp_path / "prefect.db", timeout=30)) as database:
+            [(newest,)] = database.execute("SELECT max(id) FROM flow_run")
+            database.execute("UPDATE flow_run SET end_time = '2020-01-01 00:00:00' WHERE id <> ?", (newest,))
+            database.commit()
+            while (left := database.execute("SELECT id FROM flow_run").fetchall()) != [(newest,)]:
+                assert time.monotonic() < deadline, left
+                time.sleep(1)

@@ -175,8 +175,16 @@ def test_there_is_no_such_partition(tmp_path: Path, partition: str, rule: str) -
         list(Parquet(text="t", **fields).read(partition))
 
 
+def test_an_empty_folder_is_a_source_to_which_nothing_has_come_yet(tmp_path: Path) -> None:
+    source = Parquet(path=f"{tmp_path}/{{partition}}/*.parquet", text="t")
+    assert source.partitions() == []
+    (tmp_path / "2026-01-01").mkdir()
+    with pytest.raises(BadSource, match="nothing has arrived there; check path and the name of its files"):
+        source.partitions()
+
+
 def test_a_path_that_leads_nowhere_says_so(tmp_path: Path) -> None:
-    for path in (f"{tmp_path}/none", f"{tmp_path}/*.parquet", f"{tmp_path}/{{partition}}"):
+    for path in (f"{tmp_path}/none", f"{tmp_path}/*.parquet", f"{tmp_path}/none/{{partition}}"):
         fields = {} if "{partition}" in path else {"partition": "p"}
         with pytest.raises(BadSource, match=r"arrived there; check path"):
             Parquet(path=path, text="t", **fields).partitions()  # type: ignore[arg-type]
