@@ -20,7 +20,7 @@ demo: .venv/installed  ## the whole chain on two nights of real digits, and its 
 test: .venv/installed-dev  ## what a change must pass
 	@$(BIN)/python -m pytest -n 2 -m "not slow"
 
-test-all: .venv/installed-dev  ## the slow ones too: real servers, kills, browsers
+test-all: .venv/installed-all  ## the slow ones too: real servers, kills, browsers
 	@$(BIN)/python -m pytest -n 2
 
 check: .venv/installed-dev  ## format, lint, types, direction of imports
@@ -36,7 +36,7 @@ constraints:  ## resolve again from nothing: exact versions, no addresses
 	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && set -e; \
 	$(PYTHON) -m venv "$$scratch"; \
 	$(call cpu_torch,"$$scratch/bin/python"); \
-	"$$scratch/bin/python" -m pip install -qq --editable '.[dev]' torch==$(TORCH); \
+	"$$scratch/bin/python" -m pip install -qq --editable '.[dev,ray]' torch==$(TORCH); \
 	"$$scratch/bin/python" -m pip freeze --exclude-editable >"$$scratch/frozen"; \
 	sed 's/+.*//' "$$scratch/frozen" >constraints.txt
 
@@ -47,6 +47,10 @@ constraints:  ## resolve again from nothing: exact versions, no addresses
 .venv/installed-dev: pyproject.toml constraints.txt
 	@$(call install,.[dev])
 	@touch $@ .venv/installed
+
+.venv/installed-all: pyproject.toml constraints.txt
+	@$(call install,.[dev,ray])
+	@touch $@ .venv/installed-dev .venv/installed
 
 define install
 test -n "$(PYTHON)" || { echo "winnow needs Python 3.11 or newer, as python3.11 or python3" >&2; exit 2; }; \

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import io
 import os
+import pickle
 import resource
+import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import closing, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -178,8 +180,8 @@ SETS: dict[str, Callable[[Path], Iterator[Attack]]] = {
 def poisoned(folder: Path, progress: Progress) -> list[Figure]:
     """A pickle in the place of every file of a store, of states and of sources, and all of it read."""
     canary = folder / "canary"
-    cases.pickle.loads(cases.poison(canary))  # it works
-    executed = 0 if canary.exists() else -1
+    pickle.loads(cases.poison(canary))  # noqa: S301 - it works
+    works = canary.exists()
     planted = tracebacks = 0
     canary.unlink(missing_ok=True)
     patterns = ("_delta_log/*.json", "*.parquet", "_classes/*", "_leases/**/*", "_reports/**/*", "*")
@@ -203,7 +205,7 @@ def poisoned(folder: Path, progress: Progress) -> list[Figure]:
         file.parent.mkdir(parents=True)
         file.write_bytes(cases.poison(canary))
         planted += 1
-        payload = {
+        payload: dict[str, dict[str, Any]] = {
             "numpy": {"features": "x", "feature_length": 1},
             "image_folder": {"image_shape": [4, 4, 1]},
         }
@@ -219,7 +221,8 @@ def poisoned(folder: Path, progress: Progress) -> list[Figure]:
     is_refused(lambda: from_bytes(cases.poison(canary), "x.safetensors"), StoreError)
     return [
         Figure("pickles planted", planted),
-        Figure("pickles executed", executed + canary.exists(), "", "= 0"),
+        Figure("pickles executed when unpickled, as a check", works, "", "= 1"),
+        Figure("pickles executed", canary.exists(), "", "= 0"),
         Figure("tracebacks shown", tracebacks, "", "= 0"),
     ]
 
@@ -231,13 +234,12 @@ def secrets(folder: Path, progress: Progress) -> list[Figure]:
     ended = cases.run_with_secrets(place)
     progress.remove_task(task)
     as_meant = sum(ended[run.name][0] == run.code for run in cases.RUNS)
-    database = (place / "prefect.db").read_bytes()
+    with closing(sqlite3.connect(place / "prefect.db")) as database:
+        [(flow_runs,)] = database.execute("SELECT count(*) FROM flow_run WHERE name LIKE 'pets %'")
     files = [path for path in place.rglob("*") if path.is_file()]
     return [
         Figure("runs with secrets that ended as meant", as_meant, "", f"= {len(cases.RUNS)}"),
-        Figure(
-            "runs in the Prefect database that is searched", database.count(b"pets 2026-01-01"), "", "≥ 1"
-        ),
+        Figure("flow runs in the Prefect database that is searched", flow_runs, "", "≥ 5"),
         Figure("secrets planted", len(cases.SECRETS)),
         Figure("files searched, logs and database among them", len(files)),
         Figure("bytes searched", sum(os.path.getsize(path) for path in files) / 2**20, "MiB"),

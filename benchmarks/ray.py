@@ -4,7 +4,7 @@ Every run is `winnow run` in a process of its own, on a local Ray cluster that t
 against one Prefect server. Bytes are those of the data files, byte for byte and name for name. What is
 timed is the teach stage alone, from its first task to its commit, as the store keeps it: four folds of
 a small convolutional network on digits, on one Ray worker and on two. The cluster's start lies before
-it, and so does ingest, which wakes one worker; the second one's start is inside.
+it, and so does ingest, whose shards wake the workers.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from storage.store import Store
 from storage.tables import TABLES
 
 RAY = {"kind": "ray", "workers": 2}
-CONVNET = {"teachers": [{"kind": "convnet", "epochs": 12}], "folds": 4}
+CONVNET = {"teachers": [{"kind": "convnet", "min_steps": 2400, "max_steps": 2400}], "folds": 4}
 LINEAR = {"teachers": [{"kind": "linear"}], "folds": 4}
 
 
@@ -150,6 +150,6 @@ def file_bytes(store: Store) -> dict[str, str]:
 
 
 def unlike(expected: Store, found: Store) -> int:
-    """How many data files are not the same in both; NaN would hide an empty store, so it counts as one."""
+    """How many data files are not the same in both; an empty store is no agreement, and counts as one."""
     one, other = file_bytes(expected), file_bytes(found)
     return len(set(one.items()) ^ set(other.items())) if one else 1

@@ -12,9 +12,12 @@ import atexit
 import logging
 import os
 import shutil
+import signal
 import tempfile
+import threading
 import warnings
-from threading import Lock
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tasks.config import Runner
@@ -34,7 +37,7 @@ QUIET = {
 OBJECT_STORE_BYTES = 80 * 2**20
 """Near the least that Ray takes: only references move, tables are read and written by the workers."""
 
-connecting = Lock()
+connecting = threading.Lock()
 
 
 def ray_runner(runner: Runner) -> RayTaskRunner[object]:
@@ -44,10 +47,22 @@ def ray_runner(runner: Runner) -> RayTaskRunner[object]:
     import ray
     from prefect_ray import RayTaskRunner
 
-    with connecting:
+    with connecting, own_sigterm():
         if not ray.is_initialized():
             connect(runner.address) if runner.address else start(runner.workers)
     return RayTaskRunner()  # it takes the connection that is there
+
+
+@contextmanager
+def own_sigterm() -> Iterator[None]:
+    """Ray makes SIGTERM an ordinary exit of the main thread, which `winnow` would take for a good end."""
+    heard = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if heard:
+            signal.signal(signal.SIGTERM, before)
 
 
 def connect(address: str) -> None:

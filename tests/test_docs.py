@@ -11,6 +11,7 @@ import yaml
 
 from tasks.catalog import METHODS
 from tasks.config import load
+from tasks.yaml_file import BoundedLoader
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DOCUMENTS = [
@@ -43,8 +44,12 @@ def snippets() -> list[Any]:
 
 
 @pytest.mark.parametrize("block", snippets())
-def test_every_yaml_block_is_a_curation_that_loads(block: str, tmp_path: Path) -> None:
-    curation = yaml.safe_load(block)
+def test_every_yaml_block_is_a_curation_that_loads(
+    block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WINNOW_WEBHOOK", "https://alerts.example.com/winnow")
+    monkeypatch.setenv("WINNOW_WEBHOOK_SECRET", "sixteen characters and more")
+    curation = yaml.load(block, Loader=BoundedLoader)
     if block.startswith("# fragment"):
         curation = WHOLE | curation
     file = tmp_path / "curation.yaml"

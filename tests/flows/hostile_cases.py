@@ -392,7 +392,10 @@ def dictionary_bomb(rows: int, length: int) -> Callable[[Path], None]:
 
 
 def raw(data: bytes) -> Callable[[Path], None]:
-    return lambda path: path.write_bytes(data) and None
+    def write(path: Path) -> None:
+        path.write_bytes(data)
+
+    return write
 
 
 def parquet(

@@ -324,7 +324,7 @@ def test_a_store_that_is_not_supported_is_bad_input(
     path = curation(tmp_path)
     path.write_text(CURATION.replace("./store", "gs://bucket/store"))
     assert run_command(["plan", str(path)]) == 2
-    assert "only file:/// addresses" in capsys.readouterr().err
+    assert "only file:/// and s3:// addresses" in capsys.readouterr().err
 
 
 def test_reading_where_nothing_was_curated_says_so(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -225,6 +227,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
     finally:
         head.terminate()
         head.wait(60)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.mark.slow
@@ -261,15 +264,17 @@ def test_no_cluster_at_the_address_is_one_sentence(
 def test_a_process_has_one_cluster(
     tmp_path: Path, digits_yaml: Digits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who asks for more than it has is told, and its tasks compute with one thread."""
+    """It leaves signals alone, tells who asks for more than it has, and its tasks compute with one thread."""
     ray = pytest.importorskip("ray")
     from flows.cluster import ray_runner
     from tasks.stage import placed, single_threaded
 
     monkeypatch.setenv("WINNOW_PLUGINS", "tests")
     curation = load(ray_yaml(digits_yaml, tmp_path, ingest=HUNGRY))
+    sigterm = signal.getsignal(signal.SIGTERM)
     ray_runner(curation.runner)
     ray_runner(curation.runner)  # no second cluster
+    assert signal.getsignal(signal.SIGTERM) == sigterm
     try:
         with (
             pytest.raises(StageFailed, match=r"ingest of 2026-01-01 takes 3 cores and 7,000,000,000 bytes"),
