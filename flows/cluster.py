@@ -26,13 +26,13 @@ from tasks.errors import StageFailed
 if TYPE_CHECKING:
     from prefect_ray import RayTaskRunner
 
-QUIET = {
+SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",  # told on standard output, whatever log_to_driver says
     "RAY_task_oom_retries": "3",  # without end by default: a shard that is too large would never fail
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # what Ray warns will be its default
 }
-"""Ray's settings, read when it is imported; what the user has set wins."""
+"""For Ray, which reads them when it is imported; what the user has set wins."""
 
 OBJECT_STORE_BYTES = 80 * 2**20
 """Near the least that Ray takes: only references move, tables are read and written by the workers."""
@@ -42,7 +42,7 @@ connecting = threading.Lock()
 
 def ray_runner(runner: Runner) -> RayTaskRunner[object]:
     """A task runner on the curation's Ray cluster. Raises StageFailed if there is none at its address."""
-    for name, value in QUIET.items():
+    for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     import ray
     from prefect_ray import RayTaskRunner
@@ -92,12 +92,18 @@ def start(workers: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
     atexit.register(stop)
-    ray.init(
-        "local",
-        num_cpus=workers,
-        object_store_memory=OBJECT_STORE_BYTES,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.CRITICAL,
-        _temp_dir=folder,
-    )
+    try:
+        ray.init(
+            "local",
+            num_cpus=workers,
+            object_store_memory=OBJECT_STORE_BYTES,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.CRITICAL,
+            _temp_dir=folder,
+        )
+    except Exception as error:  # Ray has no type for it
+        why = str(error).strip().partition("\n")[0].rstrip(".")
+        raise StageFailed(
+            f"no local Ray cluster could be started ({why}); try again, or use threads"
+        ) from error

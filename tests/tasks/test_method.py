@@ -119,3 +119,12 @@ def test_a_kind_that_is_no_method_is_refused_in_one_sentence(kind: str, complain
 def test_a_third_partys_bad_parameter_is_refused_by_its_own_class() -> None:
     with pytest.raises(ValidationError, match="times"):
         Config.model_validate({"greeter": {"kind": "plugin:Foreign", "times": "often"}})
+
+
+def test_the_room_that_a_method_takes_places_work_and_changes_no_value() -> None:
+    class Large(Plain):
+        cpus: ClassVar[float] = 4
+        memory: ClassVar[int | None] = 2**33
+
+    assert (Plain.cpus, Plain.memory) == (1, None)
+    assert Large().identity() == Plain().identity()
