@@ -14,6 +14,8 @@ from storage.store import Store
 from tasks.config import load
 from tests.flows.test_vocabulary import FIRST, SECOND, THIRD, World
 
+pytestmark = pytest.mark.slow
+
 HEADER = "id,label,a,b\n"
 NIGHTS = {"no row": HEADER, "no good row": HEADER + "x,cat,?,1\ny,dog,2,\n"}
 

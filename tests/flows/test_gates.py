@@ -14,6 +14,8 @@ from storage.store import Store
 from tasks.config import load
 from tasks.errors import StageFailed
 
+pytestmark = pytest.mark.slow
+
 Digits = Callable[..., Path]
 DAYS = ["2026-01-01", "2026-01-02", "2026-01-03", "2026-01-04"]
 SMALL: dict[str, Any] = {

@@ -20,6 +20,8 @@ from tasks.config import load
 from tasks.errors import BadInput
 from tasks.plan import Planner
 
+pytestmark = pytest.mark.slow
+
 FIRST, SECOND, THIRD = "2026-01-01", "2026-01-02", "2026-01-03"
 PLACE = {"cat": 0, "kitten": 0, "dog": 1, "owl": 2, "emu": 3}
 """Where the features of a class lie, whatever the class is called."""
