@@ -16,7 +16,8 @@ from rich.progress import Progress
 
 from benchmarks._chain import CURATIONS, run_chain
 from benchmarks.figures import Figure
-from tasks.data import SoftLabels, ints_or_minus_one
+from tasks.data import Issues, Labelled, SoftLabels, ints_or_minus_one
+from tasks.detect import Window
 from tasks.detect.confident_learning import ConfidentLearning
 
 REFERENCE = {
@@ -67,6 +68,13 @@ def stored(store: Path) -> tuple[dict[str, SoftLabels], np.ndarray]:
     return opinions, ints_or_minus_one(rows["truth"])
 
 
+def findings(detector: ConfidentLearning, soft: SoftLabels) -> Issues:
+    n = len(soft)
+    rows = Labelled(soft.ids, np.arange(n, dtype=np.uint64), np.ones(n, dtype=bool), soft)
+    window = Window.of(rows)
+    return detector.apply(rows, detector.fit(window), window)
+
+
 def same_flags(opinions: dict[str, SoftLabels], progress: Progress) -> Figure:
     """How many of (teachers x modes) flag exactly the rows that cleanlab flags."""
     import cleanlab
@@ -77,7 +85,7 @@ def same_flags(opinions: dict[str, SoftLabels], progress: Progress) -> Figure:
     for name, mode in progress.track(cases, description="flags beside cleanlab"):
         soft = opinions[name]
         detector = ConfidentLearning(filter_by=mode)
-        ours = detector.apply(soft, detector.fit([soft])).is_issue
+        ours = findings(detector, soft).is_issue
         theirs = find_label_issues(soft.labels, soft.pred_probs(), filter_by=mode, n_jobs=1)
         same += int(np.array_equal(ours, theirs))
     peer = f"cleanlab {cleanlab.__version__}"
@@ -92,7 +100,7 @@ def reproduced(opinions: dict[str, SoftLabels], truth: np.ndarray) -> list[Figur
     names = ("argmax accuracy", "precision", "recall", "average precision", "accuracy after replacing")
     for teacher, soft in opinions.items():
         detector = ConfidentLearning()
-        issues = detector.apply(soft, detector.fit([soft]))
+        issues = findings(detector, soft)
         wrong, flagged, top = soft.labels != truth, issues.is_issue, soft.classes[:, 0]
         replaced = np.where(flagged, top, soft.labels)
         values = (

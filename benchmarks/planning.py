@@ -4,7 +4,7 @@ The first night is curated for real, every stage of it, from a Parquet file of d
 are then made to look as if they had been: for each, a file arrives; each stage's fingerprint is worked
 out as planning would; the night's data files are linked under the names that go with it; and its commit
 is written into the Delta log, a version a night, as the real one was but for names, so the logs are as
-long as ten thousand nights leave them. A checkpoint every thousand versions stands for those that Delta
+long as ten thousand nights leave them. A checkpoint every thousand versions stands in for those that Delta
 writes every hundred. One backfill with a receipt for each is in the ledger.
 
 Then `winnow plan`, a process of its own each time, plans all partitions when nothing is to be done, and
@@ -99,7 +99,7 @@ def run(progress: Progress) -> list[Figure]:
             mebibytes(many.stale.peak_bytes - few.stale.peak_bytes),
             "MiB",
         ),
-        Figure("one more night, planned within a run", many.night_planned, "s", "≤ 1"),
+        Figure("one more night, planned within a run", many.night_planned, "s"),
         Figure("one more night, curated and published", many.night.seconds, "s"),
         Figure("the same with 1,000 partitions", few.night.seconds, "s"),
         Figure(

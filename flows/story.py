@@ -90,7 +90,7 @@ def detectors(connection: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> Non
             f["score"],
             "yes" if f["is_issue"] else "no",
             named(f["suggested_name"]),
-            f"{f['p_error']:.1%}",
+            "-" if f["p_error"] is None else f"{f['p_error']:.1%}",
         )
         for f in of(connection, "issues", row, "detector")
     ]

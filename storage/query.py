@@ -63,7 +63,8 @@ SELECT
 FROM rows
 LEFT JOIN labels ON labels.partition = rows.partition AND labels.id = rows.id
 LEFT JOIN (
-    SELECT partition, id, bool_or(is_issue) AS is_issue, max(p_error) AS p_error,
+    SELECT partition, id, bool_or(is_issue) AS is_issue,
+        coalesce(max(p_error) FILTER (detector = 'combined'), max(p_error)) AS p_error,
         list(detector ORDER BY detector) FILTER (is_issue) AS detectors
     FROM issues GROUP BY partition, id
 ) AS found ON found.partition = rows.partition AND found.id = rows.id

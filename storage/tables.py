@@ -86,7 +86,7 @@ TABLES: dict[str, pa.Schema] = {
         score=pa.float32(),
         is_issue=pa.bool_(),
         suggested_label=(pa.int32(),),
-        p_error=pa.float32(),
+        p_error=(pa.float32(),),
     ),
     "labels": _schema(
         given=(pa.int32(),),

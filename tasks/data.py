@@ -29,8 +29,8 @@ class Rows:
 
     def take(self, index: np.ndarray) -> Self:
         """The rows at `index` (integers or a mask), in that order."""
-        arrays = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(self, **{k: v[index] for k, v in arrays.items() if isinstance(v, np.ndarray)})
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{name: taken(value, index) for name, value in values.items()})
 
     @classmethod
     def concat(cls, parts: Sequence[Self]) -> Self:
@@ -38,11 +38,29 @@ class Rows:
         # A table without rows does not say how long its lists are: (0, 0) where the others have (n, k).
         parts = [part for part in parts if len(part)] or parts[:1]
         first = parts[0]
-        joined: dict[str, Any] = {}
-        for f in fields(first):
-            if isinstance(getattr(first, f.name), np.ndarray):
-                joined[f.name] = np.concatenate([getattr(p, f.name) for p in parts])
-        return replace(first, **joined)
+        names = [f.name for f in fields(first)]
+        return replace(first, **{name: joined([getattr(part, name) for part in parts]) for name in names})
+
+
+def joined(values: list[Any]) -> Any:
+    """A field of several parts as one: arrays and row-wise data one after the other; else the first's."""
+    first = values[0]
+    if isinstance(first, np.ndarray):
+        return np.concatenate(values)
+    if isinstance(first, Rows):
+        return type(first).concat(values)
+    if isinstance(first, tuple):
+        return tuple(joined(list(each)) for each in zip(*values, strict=True))
+    return first
+
+
+def taken(value: Any, index: np.ndarray) -> Any:
+    """The rows at `index` of a field: an array, row-wise data, several of them; anything else stays."""
+    if isinstance(value, np.ndarray):
+        return value[index]
+    if isinstance(value, Rows):
+        return value.take(index)
+    return tuple(taken(part, index) for part in value) if isinstance(value, tuple) else value
 
 
 @dataclass(frozen=True)
@@ -158,7 +176,7 @@ class Issues(Rows):
 
     score: (n,) float32 label quality in 0..1, low is bad. is_issue: (n,) bool.
     suggested_label: (n,) int32, -1 where there is none. p_error: (n,) float32, the probability
-    that the given label is wrong.
+    that the given label is wrong, NaN from a detector that does not say.
     """
 
     score: np.ndarray
@@ -175,7 +193,7 @@ class Issues(Rows):
                 "score": pa.array(self.score, pa.float32()),
                 "is_issue": pa.array(self.is_issue, pa.bool_()),
                 "suggested_label": optional_ints(self.suggested_label),
-                "p_error": pa.array(self.p_error, pa.float32()),
+                "p_error": pa.array(self.p_error, pa.float32(), mask=np.isnan(self.p_error)),
             }
         )
 
@@ -186,8 +204,36 @@ class Issues(Rows):
             table["score"].to_numpy(),
             table["is_issue"].to_numpy(),
             ints_or_minus_one(table["suggested_label"]),
-            table["p_error"].to_numpy(),
+            table["p_error"].fill_null(np.nan).to_numpy(),
         )
+
+
+@dataclass(frozen=True)
+class Labelled(Rows):
+    """Rows as detectors see them: their given labels, and what there is to judge them by.
+
+    keys: (n,) uint64 from the content hash; equal content, equal key. trains: (n,) bool, whether the
+    row is of the training split. soft: the ensemble's soft labels, which hold the given labels.
+    The rest is None, or empty, unless the detector reads it. opinions: each teacher's soft labels, in
+    the curation's order. embedding: (n, e) float32. dynamics: (n, 2) float32, area under the margin and
+    forgetting events, NaN for a row that no teacher trained on. findings: what each other detector
+    says, in the curation's order. decided: (n,) int32, the class that a person decided on, -1 where
+    they took the label away; only of rows that people decided on.
+    """
+
+    keys: np.ndarray
+    trains: np.ndarray
+    soft: SoftLabels
+    opinions: tuple[SoftLabels, ...] = ()
+    embedding: np.ndarray | None = None
+    dynamics: np.ndarray | None = None
+    findings: tuple[Issues, ...] = ()
+    decided: np.ndarray | None = None
+
+    @property
+    def labels(self) -> np.ndarray:
+        """(n,) int32 given label, -1 where there is none."""
+        return self.soft.labels
 
 
 @dataclass(frozen=True)
@@ -195,8 +241,8 @@ class Evidence(Rows):
     """What a relabelling policy may look at, one row an example.
 
     given: (n,) int32, -1 where the row came without a label. pred_probs: (n, n_classes) float32,
-    the ensemble's. is_issue: (n,) bool, flagged by any detector. p_error: (n,) float32, the
-    largest of the detectors'. suggested: (n,) int32, the class to change to.
+    the ensemble's. is_issue: (n,) bool, flagged by any detector, or by the one that weighs the others.
+    p_error: (n,) float32, the largest of theirs. suggested: (n,) int32, the class to change to.
     """
 
     given: np.ndarray

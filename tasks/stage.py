@@ -195,12 +195,10 @@ def refuse_dead_end(stage: Stage, job: Job, refs: dict[str, TableRef]) -> None:
 def work(job: Job, force: bool) -> tuple[list[tuple[int, int]], int]:
     """Fit all parts, then apply to all shards; the shards, and how many were computed now."""
     stage = STAGES[job.stage]
-    parts = deal(stage.parts(job), FIT_TASKS)
-    finish(
-        f"{job.stage} {job.partition} fit",
-        fit.map(unmapped(job), parts, unmapped(force)) if parts else [],
-        parts,
-    )
+    rounds = [parts for parts in stage.rounds(job) if parts]
+    for parts in rounds:
+        dealt = deal(parts, FIT_TASKS // len(rounds))
+        finish(f"{job.stage} {job.partition} fit", fit.map(unmapped(job), dealt, unmapped(force)), dealt)
     spans = stage.spans(job)
     shards = deal(spans, SHARD_TASKS)
     done = finish(f"{job.stage} {job.partition}", apply.map(unmapped(job), shards, unmapped(force)), shards)

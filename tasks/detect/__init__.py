@@ -3,30 +3,61 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
-from typing import Annotated
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
 
-from tasks.data import Issues, SoftLabels, State
+import numpy as np
+from pydantic import Field
+
+from tasks.data import Issues, Labelled, State
 from tasks.method import Method, third_party
 
 
-class Detector(Method, ABC):
-    """Judges given labels by the ensemble's soft labels.
+@dataclass(frozen=True)
+class Window:
+    """The rows that statistics are taken from, the partition under judgement last, in runs that fit memory.
 
-    `fit` sees the whole window (rows without a label included; skip them), so that a small
-    partition is judged with the statistics of the whole data set; `apply` judges one shard.
+    Iterating reads them anew each time, in the same order: a method that needs two passes makes two.
+    people: reads those of them that people decided on, with `decided`; may be no row.
     """
 
-    @abstractmethod
-    def fit(self, shards: Iterable[SoftLabels]) -> State:
-        """What apply needs to know of the window. Legal inputs: no rows, one class, absent classes."""
+    n_classes: int
+    read: Callable[[], Iterator[Labelled]]
+    people: Callable[[], Labelled]
+
+    def __iter__(self) -> Iterator[Labelled]:
+        return self.read()
+
+    @classmethod
+    def of(cls, *shards: Labelled, people: Labelled | None = None) -> Window:
+        """A window that is in memory already, of at least one shard."""
+        none = shards[0].take(np.arange(0))
+        return cls(shards[0].soft.n_classes, lambda: iter(shards), lambda: people or none)
+
+
+class Detector(Method, ABC):
+    """Judges given labels.
+
+    `reads` names what it looks at besides the given and the soft labels. A detector that `combines`
+    gets the findings of the others, and relabelling listens to it alone.
+    """
+
+    reads: ClassVar[frozenset[Literal["opinions", "embedding", "dynamics"]]] = frozenset()
+    combines: ClassVar[bool] = False
 
     @abstractmethod
-    def apply(self, shard: SoftLabels, state: State) -> Issues:
-        """One finding a row, in order. A row without a given label: score 1, p_error 0, not an issue,
-        the most likely class as suggestion."""
+    def fit(self, window: Window) -> State:
+        """What apply needs to know of the window, so that a small partition is judged with the statistics
+        of the whole data set. Legal inputs: no rows, rows without a label (skip them), one class, absent
+        classes."""
+
+    @abstractmethod
+    def apply(self, shard: Labelled, state: State, window: Window) -> Issues:
+        """One finding a row, in order, whatever the other rows of the shard. A row without a given label:
+        score 1, not an issue, p_error 0 or NaN."""
 
 
 from tasks.detect.confident_learning import ConfidentLearning  # noqa: E402
 
-AnyDetector = Annotated[ConfidentLearning, third_party(Detector)]
+AnyDetector = Annotated[Annotated[ConfidentLearning, Field(discriminator="kind")], third_party(Detector)]

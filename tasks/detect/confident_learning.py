@@ -17,7 +17,6 @@ Memory: one float32 (n, k) matrix of the window, and with cleanlab's copies at m
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import ClassVar, Literal, Self
 
 import numpy as np
@@ -25,8 +24,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
-from tasks.data import Issues, SoftLabels, State
-from tasks.detect import Detector
+from tasks.data import Issues, Labelled, State
+from tasks.detect import Detector, Window
 
 PRUNING = ("prune_by_noise_rate", "prune_by_class", "both")
 
@@ -70,14 +69,14 @@ class ConfidentLearning(Detector):
             )
         return self
 
-    def fit(self, shards: Iterable[SoftLabels]) -> State:
+    def fit(self, window: Window) -> State:
         """Flag the window's rows. Ids must be unique in the window; its row order breaks ties.
 
         Returns arrays `thresholds` (k,) float64, 2 where no row has the class, and `confident_joint`
         (k, k) int64, rows the given label, columns the confident class, the diagonal at least 1; in
         `info`: `flagged` (ids in window order), `rows` (labelled) and `notes` (sentences).
         """
-        labelled = [shard.take(shard.labels >= 0) for shard in shards]
+        labelled = [shard.soft.take(shard.labels >= 0) for shard in window]
         n, k = sum(map(len, labelled)), max((shard.n_classes for shard in labelled), default=0)
         if n == 0:
             arrays = {"thresholds": np.full(k, 2.0), "confident_joint": np.eye(k, dtype=np.int64)}
@@ -112,13 +111,13 @@ class ConfidentLearning(Detector):
             return []
         return [f"too few labelled rows to flag any of class {', '.join(map(str, rare))}"]
 
-    def apply(self, shard: SoftLabels, state: State) -> Issues:
+    def apply(self, shard: Labelled, state: State, window: Window) -> Issues:
         """Scores (n,), low is bad; the suggestion is the likeliest class, other than the given one on
         a flagged row; p_error = 1 - p(given), the calibrated teachers' probability of an error."""
         from tasks.detect.label_issues import quality
 
         n, known = len(shard), shard.labels >= 0
-        pred_probs = shard.pred_probs()
+        pred_probs = shard.soft.pred_probs()
         rows, given = np.flatnonzero(known), shard.labels[known]
         score, p_error = np.ones(n, dtype=np.float32), np.zeros(n, dtype=np.float32)
         score[known] = quality(given, pred_probs[known], self.score)

@@ -80,14 +80,19 @@ def read_reviews(table: pa.Table, class_names: tuple[str, ...], now: str) -> tup
     return columns.to_arrow().cast(REVIEWS), bad["problem"].to_list()
 
 
+def last_word(reviews: pa.Table) -> pl.DataFrame:
+    """What holds of several decisions on a row: the latest, then the reviewer whose name sorts last,
+    whatever order they are stored in."""
+    order = ["decided_at", "reviewer", "label", "note"]
+    return pl.DataFrame(reviews.cast(REVIEWS)).sort(order).unique("id", keep="last", maintain_order=True)
+
+
 def overrule(decisions: Decisions, reviews: pa.Table) -> Decisions:
     """Lay people's decisions over a shard's; both keep their order and ids, other rows are untouched.
 
-    reviews: rows of the `reviews` table, of any ids. The latest of an id wins, then the reviewer whose
-    name sorts last, whatever order they are stored in.
+    reviews: rows of the `reviews` table, of any ids.
     """
-    order = ["decided_at", "reviewer", "label", "note"]
-    latest = pl.DataFrame(reviews.cast(REVIEWS)).sort(order).unique("id", keep="last", maintain_order=True)
+    latest = last_word(reviews)
     note = pl.col("note").str.strip_chars()
     says = pl.when(note.str.len_chars() > 0).then(pl.format(": {}", note)).otherwise(pl.lit(""))
     latest = latest.with_columns(reason=pl.format("decided by {}{}", "reviewer", says), reviewed=True)

@@ -134,8 +134,9 @@ class Stage(ABC):
         """States below other partitions that the result goes on needing, as "{partition}/{prefix}"."""
         return []
 
-    def parts(self, job: Job) -> list[str]:
-        """The names of what is fitted, each on its own; empty where nothing is."""
+    def rounds(self, job: Job) -> list[list[str]]:
+        """The names of what is fitted, each on its own, in rounds: a part may ask for the states of the
+        rounds before."""
         return []
 
     def place(self, job: Job, part: str) -> tuple[str, str]:

@@ -27,6 +27,7 @@ from tasks.report.calibration import reliability
 from tasks.stages.base import Job, load_state
 from tasks.stages.earlier import earlier_rows
 from tasks.stages.reading import opinion
+from tasks.stages.relabel import decisive
 
 SUSPECTS = 24
 """Rows shown as most likely wrong: what a person looks through in a minute."""
@@ -152,9 +153,10 @@ def label_change(job: Job) -> LabelChange:
 
 def suspects(job: Job) -> tuple[Suspect, ...]:
     """The flagged rows, the most likely wrong first; ties by id."""
-    frames = [findings(job)[d.kind] for d in job.curation.detect]
+    found = findings(job)
+    frames = [found[job.curation.detect[number].kind] for number in decisive(job.curation)]
     flagged = np.any([f.is_issue for f in frames], axis=0)
-    p_error = np.max([f.p_error for f in frames], axis=0)
+    p_error = np.max([np.nan_to_num(f.p_error) for f in frames], axis=0)
     decided = decisions(job)
     order = np.lexsort((decided.ids.astype(str), -p_error))
     chosen = order[flagged[order]][:SUSPECTS]

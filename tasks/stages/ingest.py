@@ -54,8 +54,8 @@ class IngestStage(Stage):
         merged = [window for window in blocks(lineup_of(job.inputs.get("rows", ()))) if len(window) >= FAN]
         return ["/".join(place_of(window, c)) for c in looked_up(job.curation) for window in merged]
 
-    def parts(self, job: Job) -> list[str]:
-        return ["scan"]
+    def rounds(self, job: Job) -> list[list[str]]:
+        return [["scan"]]
 
     def fit(self, job: Job, part: str) -> State:
         source = job.curation.source

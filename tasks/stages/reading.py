@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from storage.store import Store, TableRef
-from tasks.data import Examples, SoftLabels, ints_or_minus_one, keys_of, lists_to_array
+from tasks.data import Examples, Labelled, SoftLabels, ints_or_minus_one, keys_of, lists_to_array
 from tasks.errors import StageFailed
 from tasks.stages.base import Job
 
@@ -20,6 +20,8 @@ Shape = tuple[int, int, int] | None
 KEYS = ("id", "content_hash", "label", "split")
 COLUMNS = {"images": "image", "features": "features", "embedding": "embedding"}
 """The column of each payload, as methods' `reads` calls it."""
+
+RUN_ROWS, RUN_NUMBERS = 1 << 16, 1 << 23
 
 _loading = Lock()
 
@@ -122,7 +124,32 @@ def read_opinion(
     return SoftLabels.from_arrow(table, ints_or_minus_one(given["label"]), n_classes)
 
 
-def opinions(job: Job) -> Iterator[SoftLabels]:
-    """The ensemble's soft labels over the window, a partition at a time."""
-    for soft, rows in zip(job.inputs["soft_labels"], job.inputs["rows"], strict=True):
-        yield opinion(job, soft, rows)
+def labelled(job: Job, number: int, reads: Collection[str], span: tuple[int, int]) -> Labelled:
+    """A run of rows of the window's partition `number` (from 0), with those of a detector's `reads`."""
+    rows_ref, soft_ref = job.inputs["rows"][number], job.inputs["soft_labels"][number]
+    rows = from_rows(job.store.read([rows_ref], list(columns_of(reads)), span), None)
+    # The table holds the opinions on a row side by side, the ensemble's last.
+    m = soft_ref.rows // max(rows_ref.rows, 1)
+    said = job.store.read([soft_ref], None, (span[0] * m, span[1] * m))
+    wanted = range(m) if "opinions" in reads else [m - 1] if m else []
+    opinions = [
+        SoftLabels.from_arrow(said.take(np.arange(i, said.num_rows, m)), rows.labels, len(job.classes))
+        for i in wanted
+    ] or [SoftLabels.from_arrow(said, rows.labels, len(job.classes))]
+    if not np.array_equal(opinions[-1].ids, rows.ids):
+        raise StageFailed(f"soft_labels of {rows_ref.partition} do not belong to its rows; run teach again")
+    assert rows.trains is not None
+    return Labelled(
+        ids=rows.ids,
+        keys=rows.keys,
+        trains=rows.trains,
+        soft=opinions[-1],
+        opinions=tuple(opinions[:-1]),
+        embedding=rows.embedding,
+    )
+
+
+def runs(n: int, n_classes: int) -> Iterator[tuple[int, int]]:
+    """0..n in runs that a stage can hold in memory as dense probabilities."""
+    step = max(1024, min(RUN_ROWS, RUN_NUMBERS // max(n_classes, 1)))
+    return ((start, min(start + step, n)) for start in range(0, n, step))

@@ -27,8 +27,8 @@ class RelabelStage(Stage):
     def identity(self, curation: Curation) -> Any:
         return policy(curation).identity()
 
-    def parts(self, job: Job) -> list[str]:
-        return ["policy"]
+    def rounds(self, job: Job) -> list[list[str]]:
+        return [["policy"]]
 
     def fit(self, job: Job, part: str) -> State:
         undecided = evidence(job, 0, self.size(job))
@@ -62,21 +62,28 @@ def reviewed(job: Job) -> pa.Table | None:
     return job.store.read([job.own("reviews")]) if "reviews" in job.inputs else None
 
 
+def decisive(curation: Curation) -> list[int]:
+    """The numbers of the detectors that labels are judged by: one that weighs the others, or all."""
+    weighing = [number for number, detector in enumerate(curation.detect) if detector.combines]
+    return weighing or list(range(len(curation.detect)))
+
+
 def evidence(job: Job, start: int, stop: int) -> Evidence:
     """All detectors' findings on a run of rows folded into one row an example.
 
-    A row is an issue if any detector says so; the first of them suggests the class. The table holds
-    the findings on a row side by side, in the order of the curation's detectors.
+    A row is an issue if any detector says so, or that one which weighs the others; the first of them
+    suggests the class. The table holds the findings on a row side by side, in the order of the
+    curation's detectors.
     """
     soft = opinion(job, job.own("soft_labels"), job.own("rows")).take(np.arange(start, stop))
     detectors = len(job.curation.detect)
     found = Issues.from_arrow(
         job.store.read([job.own("issues")], None, (start * detectors, stop * detectors))
     )
-    by_row = (len(soft), detectors)
-    is_issue = found.is_issue.reshape(by_row)
+    by_row, heard = (len(soft), detectors), decisive(job.curation)
+    is_issue = found.is_issue.reshape(by_row)[:, heard]
     flagged = np.asarray(is_issue.any(axis=1))
-    first = is_issue.argmax(axis=1)
-    suggested = np.take_along_axis(found.suggested_label.reshape(by_row), first[:, None], axis=1)[:, 0]
-    p_error = found.p_error.reshape(by_row).max(axis=1)
+    first = is_issue.argmax(axis=1)[:, None]
+    suggested = np.take_along_axis(found.suggested_label.reshape(by_row)[:, heard], first, axis=1)[:, 0]
+    p_error = np.nan_to_num(found.p_error.reshape(by_row)[:, heard]).max(axis=1)
     return Evidence(soft.ids, soft.labels, soft.pred_probs(), flagged, p_error, suggested)

@@ -41,8 +41,8 @@ class ReportStage(Stage):
         """Not the gates: they are judged where a release is made."""
         return [curation.report.identity(), FIGURES_REVISION, curation.device]
 
-    def parts(self, job: Job) -> list[str]:
-        return [*([COMPARISON] if earlier_rows(job) else []), *student_parts(job)]
+    def rounds(self, job: Job) -> list[list[str]]:
+        return [[*([COMPARISON] if earlier_rows(job) else []), *student_parts(job)]]
 
     def fit(self, job: Job, part: str) -> State:
         """One student's held-out accuracy, over the window. Both arms share seeds, so they are paired.

@@ -59,9 +59,9 @@ class TeachStage(Stage):
         last = None if is_warm(curation) else curation.window_size
         return {"rows": own, "lessons": lineup.up_to(lineup.names[anchor], last)["rows"]}
 
-    def parts(self, job: Job) -> list[str]:
+    def rounds(self, job: Job) -> list[list[str]]:
         folds = range(settings(job.curation).folds)
-        return [f"{number}-fold{fold}" for number in trained(job.curation) for fold in folds] + [MODELS]
+        return [[f"{number}-fold{fold}" for number in trained(job.curation) for fold in folds] + [MODELS]]
 
     def place(self, job: Job, part: str) -> tuple[str, str]:
         if part == MODELS:

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from tasks.data import SoftLabels
 from tasks.detect.confident_learning import PRUNING, ConfidentLearning
+from tests.tasks.detect.rows import fit, judge
 
 MODES = get_args(ConfidentLearning.model_fields["filter_by"].annotation)
 SCORES = get_args(ConfidentLearning.model_fields["score"].annotation)
@@ -29,7 +30,7 @@ def soft_labels(labels: np.ndarray, pred_probs: np.ndarray, top_k: int = 10) -> 
 
 
 def flags(detector: ConfidentLearning, soft: SoftLabels) -> np.ndarray:
-    return detector.apply(soft, detector.fit([soft])).is_issue
+    return judge(detector, soft).is_issue
 
 
 def random_window(seed: int) -> SoftLabels:
@@ -58,12 +59,12 @@ def test_six_rows_by_hand(mode: str) -> None:
     """t_0 = mean(.9, .8, .1) = .6 and t_1 = mean(.8, .9, .3) = .667, so the rows are confidently of
     class 0, 0, 1, 1, 1, 0: one error in each class, rows 2 and 5, whatever the mode."""
     detector, soft = ConfidentLearning(filter_by=mode), hand_case()
-    state = detector.fit([soft])
+    state = fit(detector, soft)
     assert state.arrays["thresholds"] == pytest.approx([0.6, 2 / 3], abs=1e-4)
     assert state.arrays["confident_joint"].tolist() == [[2, 1], [1, 2]]
     assert state.arrays["confident_joint"].dtype == np.int64
     assert state.info == {"flagged": ["row2", "row5"], "rows": 6, "notes": []}
-    found = detector.apply(soft, state)
+    found = judge(detector, soft, state)
     assert found.is_issue.tolist() == [False, False, True, False, False, True]
     assert found.suggested_label.tolist() == [0, 0, 1, 1, 1, 0]
     assert found.score == pytest.approx([0.9, 0.8, 0.1, 0.8, 0.9, 0.3], abs=1e-4)
@@ -97,7 +98,7 @@ def test_scores_are_cleanlabs_but_for_certain_teachers(score: str) -> None:
     for seed in range(40):
         soft = random_window(seed)
         pred_probs = soft.pred_probs()
-        ours = detector.apply(soft, detector.fit([soft])).score
+        ours = judge(detector, soft).score
         theirs = np.clip(get_label_quality_scores(soft.labels, pred_probs, method=score), 0, 1)
         certain = pred_probs[np.arange(len(soft)), soft.labels] == 1
         assert ours[~certain] == pytest.approx(theirs[~certain], abs=1e-6)
@@ -109,7 +110,7 @@ def test_a_label_that_the_teachers_are_certain_of_gets_the_best_score(score: str
     """cleanlab's entropy score is 0, the worst, for a one-hot prediction on its own label."""
     soft = soft_labels(np.array([0, 0, 1]), np.array([[1.0, 0.0], [0.6, 0.4], [1.0, 0.0]]))
     detector = ConfidentLearning(score=score)
-    certain, unsure, wrong = detector.apply(soft, detector.fit([soft])).score
+    certain, unsure, wrong = judge(detector, soft).score
     assert certain == 1
     assert 1 > unsure > wrong
     assert wrong == 0
@@ -128,7 +129,7 @@ def test_planted_flips_on_digits_are_found() -> None:
     model = LogisticRegression(C=0.05, max_iter=200)
     soft = soft_labels(labels, cross_val_predict(model, x / 16, labels, cv=3, method="predict_proba"))
     detector = ConfidentLearning()
-    found = detector.apply(soft, detector.fit([soft]))
+    found = judge(detector, soft)
     hits = (found.is_issue & flipped).sum()
     assert hits / found.is_issue.sum() > 0.7  # chance: 0.2
     assert hits / flipped.sum() > 0.8
@@ -142,11 +143,11 @@ def test_shards_do_not_change_a_byte(mode: str, size: int) -> None:
     soft = random_window(5)
     detector = ConfidentLearning(filter_by=mode, score="confidence_weighted_entropy")
     shards = [soft.take(np.arange(i, min(i + size, len(soft)))) for i in range(0, len(soft), size)]
-    whole, dealt = detector.fit([soft]), detector.fit(shards)
+    whole, dealt = fit(detector, soft), fit(detector, *shards)
     assert whole.info == dealt.info
     assert all(whole.arrays[name].tobytes() == dealt.arrays[name].tobytes() for name in whole.arrays)
-    one = detector.apply(soft, whole)
-    parts = [detector.apply(shard, dealt) for shard in shards]
+    one = judge(detector, soft, whole)
+    parts = [judge(detector, shard, dealt) for shard in shards]
     for field in ("score", "is_issue", "suggested_label", "p_error"):
         assert np.concatenate([getattr(p, field) for p in parts]).tobytes() == getattr(one, field).tobytes()
 
@@ -167,15 +168,15 @@ def test_windows_judged_at_the_same_time_do_not_mix(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(cleanlab_filter, "find_label_issues", watched)
     windows = [window for seed in range(16) if len(np.unique((window := random_window(seed)).labels)) > 1]
     detector = ConfidentLearning(filter_by="both")
-    alone = [detector.fit([window]).info["flagged"] for window in windows]
+    alone = [fit(detector, window).info["flagged"] for window in windows]
     with ThreadPoolExecutor(4) as threads:
-        together = list(threads.map(lambda window: detector.fit([window]).info["flagged"], windows))
+        together = list(threads.map(lambda window: fit(detector, window).info["flagged"], windows))
     assert together == alone
     assert max(crowds) == 1
 
 
 def test_cleanlab_keeps_no_copy_of_the_matrix() -> None:
-    ConfidentLearning().fit([hand_case()])
+    fit(ConfidentLearning(), hand_case())
     assert "pred_probs_by_class" not in vars(cleanlab_filter)
 
 
@@ -185,9 +186,9 @@ def test_rows_without_a_label_are_scored_1_and_change_nothing_for_the_others() -
         np.array(["new0", "new1"], dtype=object), np.array([-1, -1]), np.array([[0.3, 0.7], [1.0, 0.0]]), 10
     )
     detector = ConfidentLearning()
-    state = detector.fit([unlabelled, soft, unlabelled])
-    assert state.info == detector.fit([soft]).info
-    found = detector.apply(unlabelled, state)
+    state = fit(detector, unlabelled, soft, unlabelled)
+    assert state.info == fit(detector, soft).info
+    found = judge(detector, unlabelled, state)
     assert found.score.tolist() == [1, 1]
     assert found.p_error.tolist() == [0, 0]
     assert found.is_issue.tolist() == [False, False]
@@ -198,11 +199,10 @@ def test_rows_without_a_label_are_scored_1_and_change_nothing_for_the_others() -
 def test_no_rows_are_legal(mode: str) -> None:
     soft = hand_case()
     detector, none = ConfidentLearning(filter_by=mode), soft.take(np.arange(0))
-    for shards in ([], [none]):
-        state = detector.fit(shards)
-        assert state.info["flagged"] == []
-        assert state.info["notes"] == ["no label was flagged: no row of the window has a given label"]
-    assert len(detector.apply(none, state)) == 0
+    state = fit(detector, none)
+    assert state.info["flagged"] == []
+    assert state.info["notes"] == ["no label was flagged: no row of the window has a given label"]
+    assert len(judge(detector, none, state)) == 0
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -210,17 +210,17 @@ def test_no_rows_are_legal(mode: str) -> None:
 def test_one_class_alone_is_no_ground_for_flags(mode: str, only: int) -> None:
     soft = soft_labels(np.full(4, only), np.array([[0.9, 0.1], [0.8, 0.2], [0.4, 0.6], [0.2, 0.8]]))
     detector = ConfidentLearning(filter_by=mode)
-    state = detector.fit([soft])
+    state = fit(detector, soft)
     if only == 1 or mode.startswith("low_"):
         assert state.info["flagged"] == []
         assert "cleanlab refuses the window's 4 rows" in state.info["notes"][0]
-    assert len(detector.apply(soft, state)) == 4
+    assert len(judge(detector, soft, state)) == 4
 
 
 def test_a_vocabulary_of_one_class_has_nothing_to_suggest() -> None:
     soft = soft_labels(np.zeros(3, int), np.ones((3, 1)))
     detector = ConfidentLearning(score="normalized_margin")
-    found = detector.apply(soft, detector.fit([soft]))
+    found = judge(detector, soft)
     assert not found.is_issue.any()
     assert found.score.tolist() == [1, 1, 1]
 
@@ -233,10 +233,10 @@ def test_a_single_row_is_never_flagged() -> None:
 def test_classes_too_rare_to_judge_are_named() -> None:
     labels = np.array([0, 0, 0, 0, 2, 2, 3])
     soft = soft_labels(labels, np.random.default_rng(0).dirichlet(np.ones(5), 7))
-    pruning = ConfidentLearning(min_examples_per_class=2).fit([soft])
+    pruning = fit(ConfidentLearning(min_examples_per_class=2), soft)
     assert pruning.info["notes"] == ["too few labelled rows to flag any of class 2, 3"]
     assert pruning.arrays["thresholds"][[1, 4]].tolist() == [2, 2]
-    assert ConfidentLearning(filter_by="predicted_neq_given").fit([soft]).info["notes"] == []
+    assert fit(ConfidentLearning(filter_by="predicted_neq_given"), soft).info["notes"] == []
 
 
 def test_a_flagged_row_is_never_told_to_keep_its_label() -> None:
@@ -244,7 +244,7 @@ def test_a_flagged_row_is_never_told_to_keep_its_label() -> None:
         soft = random_window(seed)
         for mode in ("low_normalized_margin", "low_self_confidence", "prune_by_class"):
             detector = ConfidentLearning(filter_by=mode)
-            found = detector.apply(soft, detector.fit([soft]))
+            found = judge(detector, soft)
             assert np.all(found.suggested_label[found.is_issue] != soft.labels[found.is_issue])
 
 

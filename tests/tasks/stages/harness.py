@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def run(made: Curation, partition: str, name: str) -> list[str]:
     if plan.verdict == "up to date":
         return []
     fitted = []
-    for part in stage.parts(job):
+    for part in chain.from_iterable(stage.rounds(job)):
         if not store.has_state(*stage.place(job, part)):
             state = stage.fit(job, part)
             store.save_state(*stage.place(job, part), state.arrays, state.info)
