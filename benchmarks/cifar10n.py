@@ -7,17 +7,14 @@ with cleanlab on the float32 probabilities; winnow stores 15 bits, hence the tol
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import get_args
 
 import numpy as np
 from rich.progress import Progress
 
-from benchmarks._chain import CURATIONS, run_chain
+from benchmarks._cifar10n import bare, curated, judged
 from benchmarks.figures import Figure
-from tasks.data import Issues, Labelled, SoftLabels, ints_or_minus_one
-from tasks.detect import Window
+from tasks.data import SoftLabels
 from tasks.detect.confident_learning import ConfidentLearning
 
 REFERENCE = {
@@ -35,44 +32,15 @@ MODES = get_args(ConfidentLearning.model_fields["filter_by"].annotation)
 
 
 def run(progress: Progress) -> list[Figure]:
-    curation = CURATIONS / "cifar10n.yaml"
-    with tempfile.TemporaryDirectory() as folder:
-        from tasks.config import load
-
-        (partition,) = load(curation).source.partitions()
-        chain = run_chain(curation, [partition], Path(folder), progress)
-        opinions, truth = stored(Path(folder))
+    with curated("cifar10n", progress) as found:
+        chain, truth = found.chain, found.truth
+        opinions = {name: found.opinion(name) for name in REFERENCE}
     return [
         Figure("whole chain", chain.seconds / 60, "minutes", "≤ 2"),
         Figure("rows", len(truth), "rows", "= 50000"),
         same_flags(opinions, progress),
         *reproduced(opinions, truth),
     ]
-
-
-def stored(store: Path) -> tuple[dict[str, SoftLabels], np.ndarray]:
-    """What the chain stored: each teacher's soft labels, and the truth (n,) int32."""
-    import pyarrow.compute as pc
-
-    from storage.classes import vocabulary
-    from storage.store import Store
-
-    opened = Store(str(store), "cifar10n")
-    rows = opened.read(opened.refs("rows"), ["label", "truth"])
-    soft = opened.read(opened.refs("soft_labels"))
-    labels, k = ints_or_minus_one(rows["label"]), len(vocabulary(opened))
-    opinions = {
-        name: SoftLabels.from_arrow(soft.filter(pc.equal(soft["teacher"], name)), labels, k)
-        for name in REFERENCE
-    }
-    return opinions, ints_or_minus_one(rows["truth"])
-
-
-def findings(detector: ConfidentLearning, soft: SoftLabels) -> Issues:
-    n = len(soft)
-    rows = Labelled(soft.ids, np.arange(n, dtype=np.uint64), np.ones(n, dtype=bool), soft)
-    window = Window.of(rows)
-    return detector.apply(rows, detector.fit(window), window)
 
 
 def same_flags(opinions: dict[str, SoftLabels], progress: Progress) -> Figure:
@@ -85,7 +53,7 @@ def same_flags(opinions: dict[str, SoftLabels], progress: Progress) -> Figure:
     for name, mode in progress.track(cases, description="flags beside cleanlab"):
         soft = opinions[name]
         detector = ConfidentLearning(filter_by=mode)
-        ours = findings(detector, soft).is_issue
+        ours = judged(detector, bare(soft)).is_issue
         theirs = find_label_issues(soft.labels, soft.pred_probs(), filter_by=mode, n_jobs=1)
         same += int(np.array_equal(ours, theirs))
     peer = f"cleanlab {cleanlab.__version__}"
@@ -100,7 +68,7 @@ def reproduced(opinions: dict[str, SoftLabels], truth: np.ndarray) -> list[Figur
     names = ("argmax accuracy", "precision", "recall", "average precision", "accuracy after replacing")
     for teacher, soft in opinions.items():
         detector = ConfidentLearning()
-        issues = findings(detector, soft)
+        issues = judged(detector, bare(soft))
         wrong, flagged, top = soft.labels != truth, issues.is_issue, soft.classes[:, 0]
         replaced = np.where(flagged, top, soft.labels)
         values = (

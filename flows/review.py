@@ -35,7 +35,9 @@ SELECT labels.id, labels.partition, labels.given_name AS given, found.suggested,
     labels.reason, ''::VARCHAR AS label, ''::VARCHAR AS reviewer, ''::VARCHAR AS note
 FROM labels
 LEFT JOIN (
-    SELECT partition, id, max(p_error) AS p_error, arg_max(suggested_name, p_error) AS suggested
+    SELECT partition, id,
+        arg_max(p_error, (detector = 'combined', p_error)) AS p_error,
+        arg_max(suggested_name, (detector = 'combined', coalesce(p_error, 0))) AS suggested
     FROM issues GROUP BY partition, id
 ) AS found ON found.partition = labels.partition AND found.id = labels.id
 WHERE labels.action = 'review' AND (labels.partition = $1 OR $1 IS NULL)

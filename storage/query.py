@@ -70,8 +70,8 @@ LEFT JOIN (
 ) AS found ON found.partition = rows.partition AND found.id = rows.id
 LEFT JOIN (
     SELECT partition, id, count(*) AS teachers,
-        arg_min(classes[1], (teacher <> 'mean', teacher)) AS top_label,
-        arg_min(p[1], (teacher <> 'mean', teacher)) AS top_p
+        arg_min(classes[1], (teacher NOT IN ('mean', 'stacked'), teacher)) AS top_label,
+        arg_min(p[1], (teacher NOT IN ('mean', 'stacked'), teacher)) AS top_p
     FROM soft_labels GROUP BY partition, id
 ) AS opinion ON opinion.partition = rows.partition AND opinion.id = rows.id
 LEFT JOIN (

@@ -10,8 +10,9 @@ from tasks.ingest import AnyEncoder, AnyFilter, AnySource
 from tasks.method import Method
 from tasks.reinforce import AnyReinforcer
 from tasks.relabel import AnyPolicy
+from tasks.report.planted_flips import PlantedFlips
 from tasks.report.student import Student
-from tasks.teach import AnyTeacher
+from tasks.teach import AnyEnsemble, AnyTeacher
 
 
 def members(annotated: Any) -> list[type[Method]]:
@@ -28,9 +29,11 @@ METHODS: dict[str, list[type[Method]]] = {
     "filter": members(AnyFilter),
     "encoder": members(AnyEncoder),
     "teach": members(AnyTeacher),
+    "ensemble": members(AnyEnsemble),
     "detect": members(AnyDetector),
     "relabel": members(AnyPolicy),
     "reinforce": members(AnyReinforcer),
     "distill": members(AnyDistiller),
+    "audit": [PlantedFlips],
     "report": [Student],
 }

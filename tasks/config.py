@@ -36,8 +36,10 @@ from tasks.ingest.files import UNKNOWN
 from tasks.redaction import SECRETIVE, redact, remember
 from tasks.reinforce import AnyReinforcer
 from tasks.relabel import AnyPolicy
+from tasks.report.planted_flips import PlantedFlips
 from tasks.report.student import Student
-from tasks.teach import AnyTeacher
+from tasks.teach import AnyEnsemble, AnyTeacher
+from tasks.teach.mean import Mean
 from tasks.yaml_file import Environment, parse
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._=-]*$"
@@ -78,12 +80,12 @@ class Teach(Section):
     teachers: tuple[AnyTeacher, ...] = Field(min_length=1)
     folds: int = Field(4, ge=2, le=20, description="a row is judged by teachers of the other folds")
     top_k: int = Field(10, ge=1, le=1000, description="probabilities kept a row, the largest first")
-    ensemble: Literal["mean"] = Field("mean", description="mean of probabilities (MEAL V2)")
+    ensemble: AnyEnsemble = Field(Mean(), description="how the teachers' opinions become one")
     refit: Refit = Field(default_factory=Refit)
 
     @model_validator(mode="after")
     def names_differ(self) -> Self:
-        names = [name for teacher in self.teachers for name in teacher.names()] + [self.ensemble]
+        names = [name for teacher in self.teachers for name in teacher.names()] + [self.ensemble.kind]
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"two opinions are called {name}; teachers must have different names")
@@ -238,6 +240,9 @@ class Curation(Section):
     relabel: AnyPolicy | None = None
     reinforce: AnyReinforcer | None = None
     distill: AnyDistiller | None = None
+    audit: PlantedFlips | None = Field(
+        None, description="wrong labels planted in a shadow copy, to tell how many detection finds"
+    )
     report: Student = Field(Student(), description="the fixed small student that measures labels")
     gates: tuple[Gate, ...] = ()
     alerts: Alerts | None = None
@@ -297,7 +302,7 @@ class Curation(Section):
 def impossible(c: Curation) -> list[str]:
     """Sentences for combinations that could only fail later."""
     encoder, payload = c.ingest.encoder, c.source.payload
-    payload_of = {"images": "image", "features": "features"}
+    payload_of = {"images": "image", "features": "features", "texts": "text"}
     found = []
     if c.classes and len(set(c.classes)) < len(c.classes):
         found.append("classes: a name occurs twice")
@@ -318,20 +323,40 @@ def impossible(c: Curation) -> list[str]:
         found.append(f"ingest.encoder {encoder.kind} reads {encoder.reads}, but the source gives {gives}")
     teachers = c.teach.teachers if c.teach else ()
     readers: list[tuple[str, str]] = [
-        (f"teach.teachers[{i}] {t.kind}", t.reads) for i, t in enumerate(teachers)
+        (f"teach.teachers[{i}] {t.kind}", reads)
+        for i, t in enumerate(teachers)
+        for reads in sorted(t.looks_at())
     ]
+    for i, detector in enumerate(c.detect):
+        readers += [(f"detect[{i}] {detector.kind}", reads) for reads in sorted(detector.reads)]
     if c.distill:
         readers.append((f"distill {c.distill.kind}", c.distill.reads))
     if c.reinforce:
         readers.append((f"reinforce {c.reinforce.kind}", c.reinforce.reads))
-        if c.teach and not any(t.cross_fitted for t in c.teach.teachers):
+        if c.teach and not any(t.cross_fitted and t.looks_at() & VIEWED for t in c.teach.teachers):
             found.append("reinforce needs a teacher that can be asked about views; precomputed ones cannot")
+    if "crowdlab" in kinds and any(t.kind == "annotators" for t in teachers):
+        found.append(
+            "detect crowdlab weighs people against teachers that look at rows; leave out teacher annotators"
+        )
+    if c.audit and not c.detect:
+        found.append("audit asks detectors, which are left out; add detect or leave out audit too")
+    if c.audit and "annotator" in c.audit.noise and not c.source.annotated:
+        found.append("audit.noise: annotator plants what people said, so source must map annotations")
     for where, reads in readers:
         if reads == "embedding" and encoder is None:
             found.append(f"{where} reads embeddings, so ingest needs an encoder")
+        if reads == "annotations" and not c.source.annotated:
+            found.append(f"{where} reads annotations, so source must map annotators or annotations")
+        if reads == "dynamics" and not any(teacher.records_dynamics for teacher in teachers):
+            found.append(f"{where} reads how a network learned each row, so teach needs a convnet teacher")
         if reads in payload_of and payload_of[reads] != payload:
             found.append(f"{where} reads {reads}, but the source gives {payload or 'no payload'}")
     return found
+
+
+VIEWED = frozenset({"images", "embedding"})
+"""What a view of a row has."""
 
 
 def class_problems(c: Curation) -> list[str]:
@@ -398,7 +423,9 @@ def anchor_paths(raw: dict[str, Any], folder: Path) -> None:
         raw["store"] = os.path.normpath(folder / raw["store"])
     teach = raw.get("teach")
     teachers = teach.get("teachers") if isinstance(teach, dict) else None
-    for part in [raw.get("source"), *(teachers if isinstance(teachers, list) else [])]:
+    parts = [raw.get("source"), *(teachers if isinstance(teachers, list) else [])]
+    others = [part.get(name) for part in parts if isinstance(part, dict) for name in ("cheap", "expensive")]
+    for part in [*parts, *others]:
         if isinstance(part, dict) and isinstance(part.get("path"), str):
             part["path"] = os.path.normpath(folder / part["path"])
 

@@ -64,6 +64,43 @@ def taken(value: Any, index: np.ndarray) -> Any:
 
 
 @dataclass(frozen=True)
+class Annotations(Rows):
+    """The labels that several people gave each row: long, those of a row next to each other.
+
+    counts: (n,) int32, how many labels the row has. annotators: (L,) object, str. classes: (L,) int32.
+    """
+
+    counts: np.ndarray
+    annotators: np.ndarray
+    classes: np.ndarray
+
+    @property
+    def rows(self) -> np.ndarray:
+        """(L,) int64, the row that each label is of."""
+        return np.repeat(np.arange(len(self)), self.counts)
+
+    def take(self, index: np.ndarray) -> Annotations:
+        """The rows at `index`, and their labels."""
+        counts = self.counts[index]
+        first = (np.cumsum(self.counts) - self.counts)[index]
+        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        places = np.repeat(first, counts) + within
+        return Annotations(self.ids[index], counts, self.annotators[places], self.classes[places])
+
+    @classmethod
+    def from_arrow(cls, ids: np.ndarray, column: pa.ChunkedArray) -> Annotations:
+        """From the column `annotations` of the table `rows`; a null is no label."""
+        said = column.combine_chunks()
+        flat = said.flatten()
+        return cls(
+            ids,
+            pc.fill_null(pc.list_value_length(said), 0).to_numpy(),
+            pc.struct_field(flat, "annotator").to_numpy(zero_copy_only=False),
+            pc.struct_field(flat, "label").to_numpy(),
+        )
+
+
+@dataclass(frozen=True)
 class Examples(Rows):
     """Rows as encoders, teachers, reinforcers and distillers see them.
 
@@ -73,6 +110,7 @@ class Examples(Rows):
     features: (n, d) float32 as ingested, or None.
     embedding: (n, e) float32, what the curation's encoder made of the payload, or None.
     trains: (n,) bool, whether the row is of the training split, or None where nobody asks.
+    texts: (n,) object, str, or None.
     """
 
     keys: np.ndarray
@@ -81,6 +119,8 @@ class Examples(Rows):
     features: np.ndarray | None = None
     embedding: np.ndarray | None = None
     trains: np.ndarray | None = None
+    annotations: Annotations | None = None
+    texts: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -154,13 +194,13 @@ class SoftLabels(Rows):
             n_classes,
         )
 
-    def to_arrow(self, teacher: str, folds: np.ndarray) -> pa.Table:
-        """As rows of the `soft_labels` table; folds: (n,) int16, -1 where there were none."""
-        n = len(self)
+    def to_arrow(self, teacher: str | np.ndarray, folds: np.ndarray) -> pa.Table:
+        """As rows of the `soft_labels` table; teacher: a name, or (n,) object with one a row; folds: (n,)
+        int16, -1 where there were none."""
         return pa.table(
             {
                 "id": pa.array(self.ids, pa.string()),
-                "teacher": pa.array([teacher]).take(pa.array(np.zeros(n, np.int32))),
+                "teacher": pa.array(np.broadcast_to(np.asarray(teacher, object), len(self)), pa.string()),
                 "fold": pa.array(folds, pa.int16()),
                 "classes": array_to_lists(self.classes),
                 "weights": array_to_lists(self.weights),
@@ -218,7 +258,7 @@ class Labelled(Rows):
     the curation's order. embedding: (n, e) float32. dynamics: (n, 2) float32, area under the margin and
     forgetting events, NaN for a row that no teacher trained on. findings: what each other detector
     says, in the curation's order. decided: (n,) int32, the class that a person decided on, -1 where
-    they took the label away; only of rows that people decided on.
+    they took the label away; only of rows that people decided on. annotations: what people said.
     """
 
     keys: np.ndarray
@@ -229,6 +269,7 @@ class Labelled(Rows):
     dynamics: np.ndarray | None = None
     findings: tuple[Issues, ...] = ()
     decided: np.ndarray | None = None
+    annotations: Annotations | None = None
 
     @property
     def labels(self) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -32,8 +32,8 @@ class Window:
     @classmethod
     def of(cls, *shards: Labelled, people: Labelled | None = None) -> Window:
         """A window that is in memory already, of at least one shard."""
-        none = shards[0].take(np.arange(0))
-        return cls(shards[0].soft.n_classes, lambda: iter(shards), lambda: people or none)
+        none = replace(shards[0].take(np.arange(0)), decided=np.zeros(0, np.int32))
+        return cls(shards[0].soft.n_classes, lambda: iter(shards), lambda: none if people is None else people)
 
 
 class Detector(Method, ABC):
@@ -43,7 +43,7 @@ class Detector(Method, ABC):
     gets the findings of the others, and relabelling listens to it alone.
     """
 
-    reads: ClassVar[frozenset[Literal["opinions", "embedding", "dynamics"]]] = frozenset()
+    reads: ClassVar[frozenset[Literal["opinions", "embedding", "dynamics", "annotations"]]] = frozenset()
     combines: ClassVar[bool] = False
 
     @abstractmethod
@@ -58,6 +58,30 @@ class Detector(Method, ABC):
         score 1, not an issue, p_error 0 or NaN."""
 
 
+from tasks.detect.combined import Combined  # noqa: E402
 from tasks.detect.confident_learning import ConfidentLearning  # noqa: E402
+from tasks.detect.crowdlab import Crowdlab  # noqa: E402
+from tasks.detect.disagreement import Disagreement  # noqa: E402
+from tasks.detect.influence import Influence  # noqa: E402
+from tasks.detect.leak import Leak  # noqa: E402
+from tasks.detect.near_duplicates import NearDuplicates  # noqa: E402
+from tasks.detect.neighbours import Neighbours  # noqa: E402
+from tasks.detect.outliers import Outliers  # noqa: E402
+from tasks.detect.training_dynamics import TrainingDynamics  # noqa: E402
 
-AnyDetector = Annotated[Annotated[ConfidentLearning, Field(discriminator="kind")], third_party(Detector)]
+AnyDetector = Annotated[
+    Annotated[
+        ConfidentLearning
+        | Combined
+        | Crowdlab
+        | Disagreement
+        | Influence
+        | Leak
+        | NearDuplicates
+        | Neighbours
+        | Outliers
+        | TrainingDynamics,
+        Field(discriminator="kind"),
+    ],
+    third_party(Detector),
+]

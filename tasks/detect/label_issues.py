@@ -1,65 +1,88 @@
-"""cleanlab's flags and scores, called safely: one thread at a time, refusals as sentences.
+"""Confident learning's flags and label quality scores.
 
-Northcutt, Jiang & Chuang, JAIR 70 (2021), section 3, as `cleanlab.filter` and `cleanlab.rank` 2.9
-compute it. cleanlab hands the matrix to its helpers through module globals: two threads inside it
-at once would judge each other's rows, and the last matrix would stay in memory.
+Northcutt, Jiang & Chuang, JAIR 70 (2021), section 3. The flags are those of cleanlab 2.9's
+`filter.find_label_issues` on the same float32 probabilities, bit for bit, ties included; the scores are
+those of its `rank.get_label_quality_scores`, with one difference that `quality` states.
 """
 
 from __future__ import annotations
 
-import threading
-import warnings
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
-from cleanlab import count, rank
-from cleanlab import filter as cleanlab_filter
 
-_inside_cleanlab = threading.Lock()
-
-
-@dataclass(frozen=True)
-class Found:
-    """flags: (n,) bool. thresholds: (k,) float64, 2 where no row has the class. confident_joint:
-    (k, k) int64 counts, rows the given label, columns the confident class, the diagonal at least 1.
-    refusal: why cleanlab would not judge these rows, or None."""
-
-    flags: np.ndarray
-    thresholds: np.ndarray
-    confident_joint: np.ndarray
-    refusal: str | None
+from tasks.detect import counting
+from tasks.detect.blocks import Block, in_order, spans
+from tasks.detect.cuts import PRUNING, Cuts, find
+from tasks.detect.quality import quality
 
 
-def find(labels: np.ndarray, pred_probs: np.ndarray, **options: Any) -> Found:
-    """Judge n >= 1 rows: labels (n,) int in 0..k-1, pred_probs (n, k) float32 out of sample.
+def flags(
+    cuts: Cuts,
+    labels: np.ndarray,
+    pred_probs: np.ndarray,
+    tied: np.ndarray,
+    agrees: np.ndarray | None = None,
+) -> np.ndarray:
+    """Which rows are flagged, each judged alone: labels (b,), pred_probs (b, k) float32 -> (b,) bool.
 
-    `options` go to `cleanlab.filter.find_label_issues`. It refuses fewer than two distinct labels.
+    tied: (3, b) bool, the row is of tied_margin, tied_given, tied_score. agrees: (b,) bool if known already.
     """
-    # Rare and absent classes are legal here; the caller says which they are.
-    warnings.filterwarnings("ignore", "May not flag all label issues", module="cleanlab")
-    flags, refusal = np.zeros(len(labels), dtype=bool), None
-    with _inside_cleanlab:
-        try:
-            flags = cleanlab_filter.find_label_issues(labels, pred_probs, n_jobs=1, **options)
-        except ValueError as error:
-            refusal = str(error)
-        finally:
-            vars(cleanlab_filter).pop("pred_probs_by_class", None)
-    thresholds = count.get_confident_thresholds(labels, pred_probs)
-    joint = count.compute_confident_joint(labels, pred_probs, thresholds=thresholds, calibrate=False)
-    return Found(flags, thresholds.astype(np.float64), np.ascontiguousarray(joint, dtype=np.int64), refusal)
+    tied_margin, tied_given, tied_score = tied
+    flagged = np.zeros(len(labels), dtype=bool)
+    if cuts.refusal is not None:
+        return flagged
+    if cuts.filter_by.startswith("low_"):
+        scores = quality(labels, pred_probs, cuts.filter_by.removeprefix("low_"), certain=False)
+        flagged[scores < cuts.score] = True
+        flagged[tied_score] = True
+        return flagged
+    if cuts.filter_by not in PRUNING:
+        found = counting.survey(labels, pred_probs, cuts.floor)
+        flagged[~found.agrees] = True
+        if cuts.filter_by == "confident_learning":
+            flagged[(found.guess < 0) | (found.guess == labels)] = False
+        return flagged
+    if agrees is None:
+        agrees = counting.survey(labels, pred_probs, cuts.floor).agrees
+    given = pred_probs[np.arange(len(labels)), labels]
+    flagged[~agrees] = True
+    if cuts.filter_by != "prune_by_class":
+        rows, by_noise = np.flatnonzero(~agrees), tied_margin.copy()
+        by_noise[cuts.margin.reached(rows, labels, pred_probs, given)[0]] = True
+        flagged &= by_noise
+    if cuts.filter_by != "prune_by_noise_rate":
+        flagged &= (given < cuts.given[labels]) | tied_given
+    return flagged
 
 
-def quality(labels: np.ndarray, pred_probs: np.ndarray, method: str) -> np.ndarray:
-    """cleanlab's label quality scores in 0..1, low is bad: (n,) int and (n, k) float32 -> (n,) float32.
+def judge(
+    labels: np.ndarray,
+    pred_probs: np.ndarray,
+    filter_by: str = "prune_by_noise_rate",
+    score: str = "self_confidence",
+    frac_noise: float = 1.0,
+    min_examples_per_class: int = 1,
+) -> tuple[np.ndarray, np.ndarray, Cuts]:
+    """Flags (n,) bool, scores (n,) float32, low is bad, and the cuts, of rows in memory.
 
-    One difference: teachers that are certain of the given label give 1. cleanlab's entropy score
-    tends to 1 there and jumps to 0 at p = 1 itself, which int16 probabilities often are.
+    labels: (n,) int in 0..k-1, n at least 1. pred_probs: (n, k) float32, out of sample. Raises ValueError
+    where a probability is NaN or outside 0..1.
     """
     n, k = pred_probs.shape
-    if n == 0 or k == 1:  # nothing to compare with: cleanlab would reduce an empty array
-        return np.ones(n, dtype=np.float32)
-    scores = rank.get_label_quality_scores(labels, pred_probs, method=method)
-    certain = pred_probs[np.arange(n), labels] >= 1
-    return np.where(certain, 1, np.clip(scores, 0, 1)).astype(np.float32)
+    labels, parts = labels.astype(np.int64, copy=False), list(spans(n, k))
+
+    def block(span: slice) -> Block:
+        given, rows = labels[span], pred_probs[span]
+        return Block(given, lambda: rows[np.arange(len(rows)), given], lambda: rows)
+
+    cuts, seen = find(lambda: map(block, parts), k, filter_by, frac_noise, min_examples_per_class)
+    tied = np.zeros((3, n), dtype=bool)
+    for mask, places in zip(tied, cuts.tied, strict=True):
+        mask[places] = True
+
+    def decide(span: slice) -> tuple[np.ndarray, np.ndarray]:
+        here, rows = labels[span], pred_probs[span]
+        flagged = flags(cuts, here, rows, tied[:, span], seen.agrees[span])
+        return flagged, quality(here, rows, score)
+
+    found = list(in_order(decide, parts))
+    return np.concatenate([each[0] for each in found]), np.concatenate([each[1] for each in found]), cuts

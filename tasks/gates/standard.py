@@ -39,7 +39,7 @@ def standard(curation: Curation) -> tuple[Gate, ...]:
     if curation.teach:
         gates.append(Gate(metric="share_not_summing_to_one", at_most=0.0))
         names = [name for teacher in curation.teach.teachers for name in teacher.names()]
-        for name in map(snake, [*names, curation.teach.ensemble]):
+        for name in map(snake, [*names, curation.teach.ensemble.kind]):
             gates.append(Gate(metric=f"teacher_{name}_accuracy_given", z_at_least=-Z))
             gates.append(Gate(metric=f"teacher_{name}_ece_given", z_at_most=Z))
     if curation.detect:

@@ -21,6 +21,8 @@ from tasks.method import Method, third_party
 
 Payload = Literal["image", "text", "features"] | None
 
+ANNOTATIONS = pa.list_(pa.struct([("annotator", pa.string()), ("label", pa.string())]))
+
 RAW = pa.schema(
     [
         ("source", pa.string()),  # the file (relative to the source's root) or the data set's name
@@ -29,6 +31,7 @@ RAW = pa.schema(
         ("split", pa.string()),  # "train" unless mapped
         ("label", pa.string()),  # as found, rendered as text; null where there is none
         ("truth", pa.string()),  # likewise
+        ("annotations", ANNOTATIONS),  # what several people said; null where nobody was asked
         ("image", pa.binary()),  # PNG or JPEG or other file bytes, or raw uint8 when image_shape is set
         ("text", pa.string()),
         ("features", pa.list_(pa.float32())),
@@ -65,6 +68,11 @@ class Source(Method, ABC):
         """The class names, where the source itself knows them all; index = position."""
         return None
 
+    @property
+    def annotated(self) -> bool:
+        """Whether rows may come with what several people said of them."""
+        return False
+
     @abstractmethod
     def partitions(self) -> list[str]:
         """Every partition that has arrived, in name order. Raises BadSource."""
@@ -99,11 +107,11 @@ class Encoder(Method, ABC):
     """Turns payloads into one vector a row. Depends on its parameters alone, never on other rows,
     so that embeddings of different nights can be compared."""
 
-    reads: ClassVar[Literal["images", "features"]]
+    reads: ClassVar[Literal["images", "features", "texts"]]
 
     @abstractmethod
     def encode(self, examples: Examples) -> np.ndarray:
-        """(n, e) float32 from `examples.images` or `examples.features`."""
+        """(n, e) float32 from what it `reads` of the examples."""
 
 
 from tasks.ingest.convnet_embedding import ConvnetEmbedding  # noqa: E402
@@ -118,6 +126,7 @@ from tasks.ingest.out_of_range import OutOfRange  # noqa: E402
 from tasks.ingest.parquet import Parquet  # noqa: E402
 from tasks.ingest.pixels import Pixels  # noqa: E402
 from tasks.ingest.sklearn_digits import SklearnDigits  # noqa: E402
+from tasks.ingest.text_embedding import TextEmbedding  # noqa: E402
 from tasks.ingest.too_short import TooShort  # noqa: E402
 from tasks.ingest.where import Where  # noqa: E402
 
@@ -132,5 +141,6 @@ AnyFilter = Annotated[
     third_party(Filter),
 ]
 AnyEncoder = Annotated[
-    Annotated[Pixels | Features | ConvnetEmbedding, Field(discriminator="kind")], third_party(Encoder)
+    Annotated[Pixels | Features | ConvnetEmbedding | TextEmbedding, Field(discriminator="kind")],
+    third_party(Encoder),
 ]

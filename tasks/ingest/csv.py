@@ -49,6 +49,10 @@ class Csv(ColumnSource):
     def _check_features(self) -> Csv:
         if isinstance(self.features, str):
             raise ValueError("features of a csv source is a list of columns; a CSV field holds no lists")
+        if self.annotations:
+            raise ValueError(
+                "annotations are lists, and a CSV field holds none; give annotators, a column each"
+            )
         return self
 
     def _frames(self, files: list[File], start: int = 0) -> Iterator[pl.DataFrame]:

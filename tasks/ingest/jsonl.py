@@ -2,10 +2,11 @@
 
 A line that is not valid JSON, not an object, or not UTF-8 is a row with defect `broken_line`, its text
 kept. Values are read by DuckDB whatever type each line gives them (a label may be `3` on one line and
-`"3"` on the next); a label, id or text that is itself an object or a list, and features that are no
-list, are `wrong_type`. A key that is absent is a missing value: no line has to have any key. Blank
-lines are no rows. Cost: one pass; lines are parsed once per mapped column, in C++. Lines before the row
-that reading starts at are split, because blank ones do not count, and dropped before they are parsed.
+`"3"` on the next); a label, id or text that is itself an object or a list, features or annotations that
+are no list, and an annotation that is no object with an annotator, are `wrong_type`. A key that is absent
+is a missing value: no line has to have any key. Blank lines are no rows. Cost: one pass; lines are parsed
+once per mapped column, in C++. Lines before the row that reading starts at are split, because blank ones
+do not count, and dropped before they are parsed.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from tasks.ingest import BadSource
 from tasks.ingest.files import File, reading
 from tasks.ingest.lines import COMPRESSIONS, read_lines, without_blanks
 from tasks.ingest.mapping import DEFECT, DETAIL, LINE, SOURCE, ColumnSource
+from tasks.ingest.people import FIELDS
 
 
 class Jsonl(ColumnSource):
@@ -60,13 +62,22 @@ class Jsonl(ColumnSource):
     def _query(self) -> str:
         """SQL from `lines` (line, is_text) to the mapped columns as text, and the defects found."""
         lists = [self.features] if isinstance(self.features, str) else []
-        scalars = [column for column in self.columns if column not in lists]
+        people = [self.annotations] if self.annotations else []
+        scalars = [column for column in self.columns if column not in lists + people]
         cells = [f"json_extract_string(json, {_pointer(column)}) AS {_name(column)}" for column in scalars]
         cells += [
             f"CASE WHEN json_type(json, {_pointer(column)}) = 'ARRAY' THEN "
             f"json_extract_string(json_extract(json, {_pointer(column)}), '$[*]') END AS {_name(column)}"
             for column in lists
         ]
+        said = ", ".join(f"'{name}': json_extract_string(said, '$.{name}')" for name in FIELDS)
+        cells += [
+            f"CASE WHEN json_type(json, {_pointer(column)}) = 'ARRAY' THEN list_transform(json_extract("
+            f"json_extract(json, {_pointer(column)}), '$[*]'), lambda said: {{{said}}}) END "
+            f"AS {_name(column)}"
+            for column in people
+        ]
+        lists = lists + people
         kinds = [f"json_type(json, {_pointer(column)})" for column in scalars + lists]
         nested = [f"{kind} IN ('OBJECT', 'ARRAY')" for kind in kinds[: len(scalars)]]
         nested += [f"{kind} NOT IN ('ARRAY', 'NULL')" for kind in kinds[len(scalars) :]]

@@ -8,7 +8,8 @@ that applies:
 - `broken_line` (set by text formats): the line is no row at all; it is kept in `text`;
 - `missing_partition`: the partition column is empty or no usable name; the row lies in `unknown`;
 - `missing_id`, `missing_payload`: the mapped column is empty;
-- `wrong_type`: a label, feature or picture is not readable as one;
+- `wrong_type`: a label, feature, picture or annotation is not readable as one;
+- `repeated_annotator`: somebody labels the row twice;
 - `wrong_length`: a features list is not `feature_length` long, or image bytes that are no picture
   file are not height * width * channels;
 - `nan_features`: a feature is empty, NaN or infinite.
@@ -24,13 +25,16 @@ from typing import Any, Literal
 import polars as pl
 from pydantic import Field, PositiveInt, model_validator
 
-from tasks.ingest import BadSource, Payload
+from tasks.ingest import BadSource, Payload, people
 from tasks.ingest.days import day_of, holds_times, is_zone
 from tasks.ingest.files import PARTITION_NAME, UNKNOWN, FileSource
 from tasks.ingest.images import SIGNATURES
 
 OWN = "winnow:"
 """Begins the names of columns that are not the user's, so that theirs may be called anything else."""
+
+LATER = ("time_zone", "annotators", "annotations")
+"""Fields that sources once did not have."""
 
 SOURCE, DEFECT, DETAIL, LINE = (OWN + name for name in ("source", "defect", "detail", "line"))
 """What a format adds to a row: its file; and to one it could not take apart: code, detail, the raw line."""
@@ -49,6 +53,12 @@ class ColumnSource(FileSource):
     )
     id: str | None = Field(default=None, description="column of the row's name")
     label: str | None = Field(default=None, description="column of the given label")
+    annotators: dict[str, str] | None = Field(
+        default=None, min_length=1, description="what several people said: each one's name and their column"
+    )
+    annotations: str | None = Field(
+        default=None, description="what several people said: one column of lists of {annotator, label}"
+    )
     truth: str | None = Field(default=None, description="column of a known true label, for measuring only")
     split: str | None = Field(
         default=None, description="column of the split; without one, all rows are train"
@@ -86,6 +96,8 @@ class ColumnSource(FileSource):
             raise ValueError(f"a row has one payload, so give only one of {' and '.join(given)}")
         if (self.image is None) != (self.image_shape is None):
             raise ValueError("image and image_shape go together, such as image_shape: [28, 28, 1]")
+        if self.annotators and self.annotations:
+            raise ValueError("annotators are columns and annotations is one; give only one of them")
         if isinstance(self.features, str) != (self.feature_length is not None):
             raise ValueError(
                 "feature_length is for features that are one column of lists, and is needed then"
@@ -98,9 +110,9 @@ class ColumnSource(FileSource):
         return self
 
     def identity(self) -> dict[str, Any]:
-        """Without a time_zone that is not given: stores from before there was one stay as they are."""
+        """Without what came later and is not given: stores from before stay as they are."""
         return {
-            key: value for key, value in super().identity().items() if (key, value) != ("time_zone", None)
+            key: value for key, value in super().identity().items() if key not in LATER or value is not None
         }
 
     @property
@@ -112,6 +124,10 @@ class ColumnSource(FileSource):
     def shape(self) -> tuple[int, int, int] | None:
         return self.image_shape
 
+    @property
+    def annotated(self) -> bool:
+        return bool(self.annotators or self.annotations)
+
     def _rules(self) -> list[str]:
         return super()._rules() + (["partition_column"] if self.partition_column else [])
 
@@ -119,7 +135,8 @@ class ColumnSource(FileSource):
     def text_columns(self) -> list[str]:
         """The mapped columns whose cells are read as text."""
         names = (self.partition_column, self.id, self.label, self.truth, self.split, self.text)
-        return list(dict.fromkeys(name for name in names if name))
+        everyone = (self.annotators or {}).values()
+        return list(dict.fromkeys(name for name in (*names, *everyone) if name))
 
     @property
     def feature_columns(self) -> list[str]:
@@ -129,8 +146,8 @@ class ColumnSource(FileSource):
     @property
     def columns(self) -> list[str]:
         """Every mapped column, each once."""
-        image = [self.image] if self.image else []
-        return list(dict.fromkeys(self.text_columns + image + self.feature_columns))
+        others = [name for name in (self.image, self.annotations) if name]
+        return list(dict.fromkeys(self.text_columns + others + self.feature_columns))
 
     def check_columns(self, present: Iterable[str], name: str) -> None:
         """Raise BadSource if a mapped column is not among those of the file `name`."""
@@ -169,6 +186,7 @@ class ColumnSource(FileSource):
             "text": pl.coalesce(line, texts["text"]),
             "image": image,
             "features": self._vector(frame.schema),
+            "annotations": self._annotations(frame.schema),
         }
         helpers = {
             "untyped": self._unreadable(frame.schema),
@@ -199,6 +217,13 @@ class ColumnSource(FileSource):
             rules += self._image_defects(schema)
         if self.features:
             rules += self._feature_defects()
+        if self.annotations:
+            said = pl.col(OWN + "annotations")
+            rules.append(
+                _mark(people.is_nameless(said), "wrong_type", f"{self.annotations} lacks an annotator")
+            )
+            twice = people.is_repeated(said)
+            rules.append(_mark(twice, "repeated_annotator", f"{self.annotations} has an annotator twice"))
         return [*rules, _mark(pl.lit(False), "", "")]
 
     def _image_defects(self, schema: pl.Schema) -> list[pl.Expr]:
@@ -230,6 +255,19 @@ class ColumnSource(FileSource):
             _mark(~finite, "nan_features", "a feature is empty, NaN or infinite"),
         ]
 
+    def _annotations(self, schema: pl.Schema) -> pl.Expr:
+        """Who gave the row which label, null where nobody did."""
+        if self.annotators:
+            cells = {name: _as_text(schema[column], column) for name, column in self.annotators.items()}
+            return people.from_columns(cells)
+        inner = getattr(schema[self.annotations], "inner", None) if self.annotations else None
+        if self.annotations is None or not isinstance(inner, pl.Struct):
+            return pl.lit(None, people.ANNOTATION)
+        kinds: dict[str, Any] = {field.name: field.dtype for field in inner.fields}
+        parts = [_text_of(kinds[name], pl.element().struct.field(name)).alias(name) for name in people.FIELDS]
+        said = _as_list(schema[self.annotations], self.annotations)
+        return people.given(said.list.eval(pl.struct(parts)))
+
     def _vector(self, schema: pl.Schema) -> pl.Expr:
         """The features as List(Float32), null where a cell is no number."""
         target = pl.List(pl.Float32)
@@ -259,6 +297,11 @@ class ColumnSource(FileSource):
                 )
         if self.image and not _holds_bytes(frame.schema[self.image]):
             raise BadSource(f"{name}: column {self.image} is {frame.schema[self.image]}, must be binary")
+        if self.annotations and not people.holds(frame.schema[self.annotations]):
+            found = frame.schema[self.annotations]
+            raise BadSource(
+                f"{name}: column {self.annotations} is {found}, must hold lists of {{annotator, label}}"
+            )
         for column in self.feature_columns:
             dtype, number = frame.schema[column], isinstance(self.features, tuple)
             cell = dtype if number else getattr(dtype, "inner", None)
@@ -279,12 +322,15 @@ def _no_number(cell: pl.Expr, column: pl.Expr) -> pl.Expr:
 
 
 def _as_text(dtype: pl.DataType, column: str) -> pl.Expr:
-    """A scalar column as text.
+    return _text_of(dtype, pl.col(column))
+
+
+def _text_of(dtype: pl.DataType, cell: pl.Expr) -> pl.Expr:
+    """Scalar cells as text.
 
     A whole number stored as a float is rendered without its `.0`: that is what becomes of integer
     labels when a tool that has no nullable integers meets a missing one.
     """
-    cell = pl.col(column)
     if dtype.is_float():
         whole = (cell == cell.round()) & (cell.abs() < 2**53)
         number = pl.when(whole).then(cell.cast(pl.Int64, strict=False).cast(pl.String))

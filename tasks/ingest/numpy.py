@@ -21,6 +21,7 @@ from typing import IO, ClassVar, Literal
 import numpy as np
 import polars as pl
 import pyarrow as pa
+from pydantic import model_validator
 
 from tasks.data import array_to_lists
 from tasks.ingest import BadSource
@@ -78,6 +79,12 @@ class Numpy(ColumnSource):
     revision: ClassVar[int] = 1
     form: ClassVar[str] = "NumPy"
     suffixes: ClassVar[tuple[str, ...]] = (".npz", ".npy")
+
+    @model_validator(mode="after")
+    def _check_annotations(self) -> Numpy:
+        if self.annotations:
+            raise ValueError("annotations are lists, and an array holds none; give annotators, an array each")
+        return self
 
     def _frames(self, files: list[File], start: int = 0) -> Iterator[pl.DataFrame]:
         for name, members in self._sets(files).items():

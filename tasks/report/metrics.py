@@ -62,16 +62,19 @@ def not_summing_to_one(soft: SoftLabels) -> np.ndarray:
     return np.asarray(np.abs(total - ONE) * 100 >= ONE)
 
 
-def detect(findings: Mapping[str, Issues], given: np.ndarray, truth: np.ndarray) -> list[Figure]:
+def detect(
+    findings: Mapping[str, Issues], given: np.ndarray, truth: np.ndarray, decisive: Sequence[str]
+) -> list[Figure]:
     """How much was flagged, and how well, over the rows that have a given label (n,) int32.
 
     A row counts as wrong when its truth is known and differs. Each detector is judged alone, and
-    all together (`share_flagged`, `detection_…`): flagged by any, ranked by the lowest score.
+    those that labels are judged by together (`share_flagged`, `detection_…`): flagged by any, ranked
+    by the lowest score.
     """
     if not findings:
         return []
-    flagged = np.any([issues.is_issue for issues in findings.values()], axis=0)
-    score = np.min([issues.score for issues in findings.values()], axis=0)
+    flagged = np.any([findings[detector].is_issue for detector in decisive], axis=0)
+    score = np.min([findings[detector].score for detector in decisive], axis=0)
     figures = judged("", "detection_", flagged, score, given, truth)
     for detector, issues in findings.items():
         prefix = f"detector_{snake(detector)}_"
@@ -105,6 +108,37 @@ def judged(
         figures.append(Figure("detect", f"{judged_prefix}recall", caught / int(wrong.sum()), "share"))
         figures.append(Figure("detect", f"{judged_prefix}average_precision", ranking, "ratio"))
     return figures
+
+
+def audit(audits: Mapping[str, Mapping[str, int]]) -> list[Figure]:
+    """What detection finds of labels that were planted, by their kind; see `planted_flips`."""
+    figures = []
+    for noise, counts in audits.items():
+        figures.append(Figure("detect", f"audit_{noise}_planted", counts["planted"], "rows"))
+        if counts["planted"]:
+            recall = counts["found"] / counts["planted"]
+            figures.append(Figure("detect", f"audit_{noise}_recall", recall, "share"))
+    return figures
+
+
+def annotators(names: Sequence[str], quality: np.ndarray, labels: np.ndarray) -> list[Figure]:
+    """How far each person's labels are to be relied on, of the 50 who gave most; how many people there are,
+    and the lowest quality of all. names: (a,); quality: (a,) float64, NaN where it cannot be told; labels:
+    (a,) how many each gave."""
+    known = np.flatnonzero(np.isfinite(quality))
+    if not len(known):
+        return []
+    busiest = known[np.argsort(-labels[known], kind="stable")][:MOST_ANNOTATORS]
+    own = {f"annotator_quality_{snake(names[j])}": float(quality[j]) for j in busiest[::-1]}
+    return [
+        Figure("detect", "annotators", len(names), "people"),
+        Figure("detect", "annotator_quality_lowest", float(np.nanmin(quality)), "share"),
+        *(Figure("detect", name, value, "share") for name, value in own.items()),
+    ]
+
+
+MOST_ANNOTATORS = 50
+"""People who have a figure of their own."""
 
 
 def relabel(decisions: Decisions, truth: np.ndarray) -> list[Figure]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from tasks.data import Examples, State
@@ -13,7 +15,9 @@ NLL_GRID = "nll_grid"
 
 MODELS = "models"
 """The state of teach that tells where the trained teachers' states lie: for each teacher's number, the
-partition and the key of `tasks.stages.lessons`."""
+partition and the key of `tasks.stages.lessons`; and the place of the ensemble's state."""
+
+ENSEMBLE = "ensemble"
 
 
 def ask(
@@ -33,12 +37,12 @@ def ask(
     said: list[np.ndarray] = []
     cross_fitted: list[bool] = []
     for number, teacher in enumerate(teach.teachers):
+        if taught is not None and not (teacher.cross_fitted and teacher.looks_at() & {"images", "embedding"}):
+            continue  # who does not look at a row, or costs money, is not asked about its views
         if teacher.cross_fitted:
             answers = ask_folds(job, teacher, models.info[str(number)], rows, folds)
-        elif taught is None:
-            answers = teacher.predict(State({}, {}), rows, len(job.classes), job.device)
         else:
-            continue
+            answers = teacher.predict(State({}, {}), rows, len(job.classes), job.device)
         names += teacher.names()
         said += list(answers)
         cross_fitted += [teacher.cross_fitted] * len(answers)
@@ -71,8 +75,12 @@ def ask_folds(
     return answers
 
 
-def ensemble(log_probs: np.ndarray) -> np.ndarray:
-    """The teachers together, (m, n, k) -> (n, k): the mean of their probabilities."""
-    from tasks.teach.ensemble import mean
-
-    return mean(log_probs)
+def together(job: Job, names: Sequence[str], log_probs: np.ndarray, taught: str | None = None) -> np.ndarray:
+    """What `ask` returned as one opinion, probabilities (n, n_classes)."""
+    teach = job.curation.teach
+    assert teach is not None
+    state = State({}, {})
+    if teach.ensemble.fitted:
+        models = load_state(job.store, job.partition, f"teach-{taught or job.fingerprint}-{MODELS}")
+        state = load_state(job.store, *models.info[ENSEMBLE])
+    return teach.ensemble.apply(names, log_probs, state)

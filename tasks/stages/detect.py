@@ -7,7 +7,7 @@ night left them: one scale for all.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -19,8 +19,9 @@ import pyarrow as pa
 from storage.snapshot import Snapshot
 from storage.snapshot import Window as TableWindow
 from tasks.config import Curation
-from tasks.data import Issues, Labelled, State
+from tasks.data import Labelled, State
 from tasks.detect import Window
+from tasks.detect.together import find, judges, weighers, with_findings
 from tasks.relabel.reviews import last_word
 from tasks.stages.base import Job, Stage, by_row
 from tasks.stages.reading import labelled, runs
@@ -50,7 +51,8 @@ class DetectStage(Stage):
         return {**found, "reviews": within} if len(within) else found
 
     def rounds(self, job: Job) -> list[list[str]]:
-        return [[part_name(number) for number in numbers] for numbers in (judges(job), weighers(job))]
+        rounds = judges(job.curation.detect), weighers(job.curation.detect)
+        return [[part_name(number) for number in numbers] for numbers in rounds]
 
     def fit(self, job: Job, part: str) -> State:
         number = int(part.removeprefix("detector"))
@@ -60,54 +62,49 @@ class DetectStage(Stage):
         return job.own("rows").rows
 
     def apply(self, job: Job, start: int, stop: int) -> dict[str, pa.Table]:
-        reads = frozenset[str]().union(*(detector.reads for detector in job.curation.detect))
-        shard = labelled(job, len(job.inputs["rows"]) - 1, reads, (start, stop))
-        findings = {number: judged(job, shard, number) for number in judges(job)}
-        shard = with_findings(shard, findings)
-        findings |= {number: judged(job, shard, number) for number in weighers(job)}
-        kinds = [detector.kind for detector in job.curation.detect]
-        return {"issues": by_row([findings[number].to_arrow(kind) for number, kind in enumerate(kinds)])}
+        detectors, numbers = job.curation.detect, range(len(job.curation.detect))
+        shard = labelled(job, len(job.inputs["rows"]) - 1, reads_of(job, numbers), (start, stop))
+        windows = [window_for(job, number) for number in numbers]
+        found = find(detectors, [job.state(part_name(number)) for number in numbers], windows, shard)
+        findings = zip(detectors, found, strict=True)
+        return {"issues": by_row([issues.to_arrow(detector.kind) for detector, issues in findings])}
 
 
 def part_name(number: int) -> str:
     return f"detector{number}"
 
 
-def judges(job: Job) -> list[int]:
-    """The numbers of the detectors that look at rows."""
-    return [number for number, detector in enumerate(job.curation.detect) if not detector.combines]
-
-
-def weighers(job: Job) -> list[int]:
-    """The numbers of those that look at what the others found."""
-    return [number for number, detector in enumerate(job.curation.detect) if detector.combines]
-
-
-def judged(job: Job, shard: Labelled, number: int) -> Issues:
-    """One detector's findings on a shard."""
-    return job.curation.detect[number].apply(shard, job.state(part_name(number)), window_for(job, number))
-
-
-def with_findings(shard: Labelled, findings: Mapping[int, Issues]) -> Labelled:
-    return replace(shard, findings=tuple(findings[number] for number in sorted(findings)))
+def reads_of(job: Job, numbers: Iterable[int]) -> frozenset[str]:
+    """What any of these detectors reads."""
+    return frozenset[str]().union(*(job.curation.detect[number].reads for number in numbers))
 
 
 def window_for(job: Job, number: int) -> Window:
     """The window as a detector reads it."""
-    seen_by = [number] if number in judges(job) else judges(job)
-    reads = frozenset[str]().union(*(job.curation.detect[number].reads for number in seen_by))
-    return Window(len(job.classes), partial(stream, job, reads), partial(decided_on, job, reads))
+    judging = judges(job.curation.detect)
+    reads = reads_of(job, judging)
+    people = partial(decided_on, job, reads)
+    return Window(len(job.classes), partial(stream, job, reads_of(job, [number])), people)
 
 
-def stream(job: Job, reads: frozenset[str]) -> Iterator[Labelled]:
-    """The window's rows in runs, in order."""
-    for number, ref in enumerate(job.inputs["rows"]):
+def stream(job: Job, reads: frozenset[str], first: int = 0) -> Iterator[Labelled]:
+    """The rows of the window from its partition number `first` on, in runs, in order."""
+    for number, ref in list(enumerate(job.inputs["rows"]))[first:]:
         for span in runs(ref.rows, len(job.classes)):
             yield labelled(job, number, reads, span)
 
 
 def decided_on(job: Job, reads: frozenset[str]) -> Labelled:
-    """The rows of the window that people decided on, and what the other detectors find on them."""
+    """The rows of the window that people decided on, and what the judges find on them."""
+    detectors, numbers = job.curation.detect, judges(job.curation.detect)
+    states = [job.state(part_name(number)) for number in numbers]
+    windows = [window_for(job, number) for number in numbers]
+    rows = reviewed(job, reads)
+    return with_findings([detectors[number] for number in numbers], states, windows, rows)
+
+
+def reviewed(job: Job, reads: frozenset[str]) -> Labelled:
+    """The rows of the window that people decided on."""
     reviews = {ref.partition: ref for ref in job.inputs.get("reviews", ())}
     none = labelled(job, len(job.inputs["rows"]) - 1, reads, (0, 0))
     found = [replace(none, decided=np.zeros(0, np.int32))]
@@ -121,5 +118,4 @@ def decided_on(job: Job, reads: frozenset[str]) -> Labelled:
             known = ids.join(people, on="id", maintain_order="left")
             labels = known["label"].fill_null(-1).to_numpy()
             found.append(replace(shard.take(known["place"].to_numpy()), decided=labels))
-    rows = Labelled.concat(found)
-    return with_findings(rows, {number: judged(job, rows, number) for number in judges(job)})
+    return Labelled.concat(found)

@@ -10,6 +10,7 @@ import polars as pl
 import pyarrow.compute as pc
 
 from tasks.data import ACTIONS, ONE, Decisions, Issues, SoftLabels, ints_or_minus_one
+from tasks.detect.together import decisive
 from tasks.report import (
     Arrival,
     Exemplars,
@@ -27,7 +28,6 @@ from tasks.report.calibration import reliability
 from tasks.stages.base import Job, load_state
 from tasks.stages.earlier import earlier_rows
 from tasks.stages.reading import opinion
-from tasks.stages.relabel import decisive
 
 SUSPECTS = 24
 """Rows shown as most likely wrong: what a person looks through in a minute."""
@@ -35,7 +35,9 @@ SUSPECTS = 24
 Students = Mapping[str, Mapping[str, Any]]
 
 
-def figures(job: Job, students: Students, compared: Sequence[Sequence[Any]]) -> list[Figure]:
+def figures(
+    job: Job, students: Students, audits: Mapping[str, Mapping[str, int]], compared: Sequence[Sequence[Any]]
+) -> list[Figure]:
     """Every figure of the partition, in the order of the stages. compared: those against earlier nights."""
     rows, rejects = job.own("rows"), job.inputs["rejects"][0]
     truth = partition_truth(job)
@@ -43,7 +45,9 @@ def figures(job: Job, students: Students, compared: Sequence[Sequence[Any]]) -> 
     if "soft_labels" in job.inputs:
         found += metrics.teach(opinions(job), truth)
     if "issues" in job.inputs:
-        found += metrics.detect(findings(job), given_labels(job), truth)
+        heard = [job.curation.detect[number].kind for number in decisive(job.curation.detect)]
+        found += metrics.detect(findings(job), given_labels(job), truth, heard)
+    found += annotators(job) + metrics.audit(audits)
     if "labels" in job.inputs:
         found += metrics.relabel(decisions(job), truth)
     if students:
@@ -100,7 +104,7 @@ def opinions(job: Job) -> dict[str, SoftLabels]:
     """Every teacher's and the ensemble's soft labels of the partition."""
     teach = job.curation.teach
     assert teach is not None
-    names = [name for teacher in teach.teachers for name in teacher.names()] + [teach.ensemble]
+    names = [name for teacher in teach.teachers for name in teacher.names()] + [teach.ensemble.kind]
     return {name: opinion(job, job.own("soft_labels"), job.own("rows"), name) for name in names}
 
 
@@ -109,6 +113,17 @@ def findings(job: Job) -> dict[str, Issues]:
     table = job.store.read([job.own("issues")])
     kinds = table["detector"]
     return {d.kind: Issues.from_arrow(table.filter(pc.equal(kinds, d.kind))) for d in job.curation.detect}
+
+
+def annotators(job: Job) -> list[Figure]:
+    """Everyone's quality, from the detector that weighs annotators."""
+    for number, detector in enumerate(job.curation.detect):
+        if detector.kind == "crowdlab" and "issues" in job.inputs:
+            name = f"detect-{job.own('issues').fingerprint}-detector{number}"
+            state = load_state(job.store, job.partition, name)
+            quality, labels = state.arrays["quality"], state.arrays["labels"]
+            return metrics.annotators(state.info["annotators"], quality, labels)
+    return []
 
 
 def decisions(job: Job) -> Decisions:
@@ -154,7 +169,7 @@ def label_change(job: Job) -> LabelChange:
 def suspects(job: Job) -> tuple[Suspect, ...]:
     """The flagged rows, the most likely wrong first; ties by id."""
     found = findings(job)
-    frames = [found[job.curation.detect[number].kind] for number in decisive(job.curation)]
+    frames = [found[job.curation.detect[number].kind] for number in decisive(job.curation.detect)]
     flagged = np.any([f.is_issue for f in frames], axis=0)
     p_error = np.max([np.nan_to_num(f.p_error) for f in frames], axis=0)
     decided = decisions(job)

@@ -1,12 +1,13 @@
 """Ingest: good rows into `rows`, every other input into `rejects` with its reason.
 
 The fit scans the partition once for what no shard can know alone: which contents and ids occurred
-before, and which classes there are. Apply then judges, decodes and encodes a run of inputs.
+before, and which classes there are. Apply then judges, decodes and encodes a run of inputs. A row that
+people labelled and that came without a label of its own has what most of them said.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from storage.classes import vocabulary
 from storage.store import TableRef
 from tasks.config import Curation
 from tasks.data import Examples, State, array_to_lists, ints_or_minus_one, keys_of
-from tasks.ingest import RAW, Source
+from tasks.ingest import RAW, Source, people
 from tasks.redaction import redact_columns
 from tasks.stages.base import Job, Stage
 from tasks.stages.hashing import content_hashes, row_ids
@@ -61,10 +62,11 @@ class IngestStage(Stage):
         source = job.curation.source
         ids, hashes, labels = [], [], [pa.array([], pa.string())]
         for batch in source.read(job.partition):
-            batch = renamed(batch, job.curation.rename)
+            batch = settled(batch, job.curation.rename)
             ids.append(batch["id"])
             hashes.append(content_hashes(batch, source.payload))
-            labels += [pc.unique(batch["label"]), pc.unique(batch["truth"])]
+            said = people.labels(batch["annotations"])
+            labels += [pc.unique(column) for column in (batch["label"], batch["truth"], said)]
         learn_classes(job, pa.chunked_array(labels))
         frame = pl.DataFrame(
             {"id": pa.chunked_array(ids, pa.string()), "content": pa.chunked_array(hashes, pa.string())}
@@ -86,7 +88,7 @@ class IngestStage(Stage):
 
     def apply(self, job: Job, start: int, stop: int) -> dict[str, pa.Table]:
         raw = slice_of(job.curation.source, job.partition, start, stop)
-        raw = renamed(raw, names_now(job))
+        raw = settled(raw, names_now(job))
         frame, images = judged(job, raw, job.state("scan"), start)
         good = frame["defect"].is_null().to_numpy()
         kept = pa.Table.from_batches([raw]).filter(pa.array(good))
@@ -109,6 +111,20 @@ class IngestStage(Stage):
         )
         before = "; readers keep what it held before" if curated_before else ""
         return f"ingest of {job.partition} kept no row: {why}{before}"
+
+
+def settled(batch: pa.RecordBatch, names: Mapping[str, str]) -> pa.RecordBatch:
+    """A batch of RAW with today's names of classes, and a label wherever people gave the row one."""
+    batch = renamed(batch, names)
+    said = batch["annotations"]
+    if said.null_count == len(said):
+        return batch
+    said = people.renamed(said, names) if names else said
+    label = pc.coalesce(batch["label"], people.majority(said))
+    for name, column in (("annotations", said), ("label", label)):
+        at = RAW.get_field_index(name)
+        batch = batch.set_column(at, RAW.field(at), column)
+    return batch
 
 
 def looked_up(curation: Curation) -> list[str]:
@@ -147,6 +163,8 @@ def judged(job: Job, raw: pa.RecordBatch, scan: State, start: int) -> tuple[pl.D
     )
     for is_wrong, code, detail in label_defects(job, frame["label"]):
         frame = blame(frame, is_wrong, code, pl.format(detail, "label"))
+    for is_wrong, code, told in annotation_defects(job, frame["annotations"]):
+        frame = blame(frame, is_wrong, code, told)
     images = None
     if source.payload == "image":
         from tasks.ingest.images import decode
@@ -161,6 +179,16 @@ def judged(job: Job, raw: pa.RecordBatch, scan: State, start: int) -> tuple[pl.D
         parts = reasons.str.splitn(": ", 2).struct.unnest()
         frame = blame(frame, reasons.is_not_null().to_numpy(), parts["field_0"], pl.lit(parts["field_1"]))
     return frame, images
+
+
+def annotation_defects(job: Job, said: pl.Series) -> Iterator[tuple[np.ndarray, str, pl.Expr]]:
+    """What can be wrong with what people said: which rows it befalls, its code, and the detail."""
+    known, retired = vocabulary(job.store), job.curation.retired
+    for code, why, strange in (
+        ("retired_class", "retired", people.first_among(said, retired)),
+        ("unknown_label", "not one of the classes", people.first_beyond(said, known)),
+    ):
+        yield strange.is_not_null().to_numpy(), code, pl.format(f"{{}}, as somebody said, is {why}", strange)
 
 
 def blame(frame: pl.DataFrame, bad: np.ndarray, code: str | pl.Series, detail: pl.Expr) -> pl.DataFrame:
@@ -208,6 +236,7 @@ def rows(job: Job, raw: pa.Table, frame: pl.DataFrame, images: np.ndarray | None
         "truth": pc.index_in(raw["truth"], classes),
         "text": raw["text"],
         "features": raw["features"],
+        "annotations": people.indexed(raw["annotations"].combine_chunks(), vocabulary(job.store)),
     }
     if images is not None:
         columns["image"] = pictures(raw["image"].combine_chunks(), images)
@@ -219,6 +248,7 @@ def rows(job: Job, raw: pa.Table, frame: pl.DataFrame, images: np.ndarray | None
             ints_or_minus_one(columns["label"]),
             images,
             vectors(raw["features"], raw.num_rows),
+            texts=raw["text"].to_numpy(),
         )
         columns["embedding"] = array_to_lists(encoder.encode(example)) if raw.num_rows else pa.nulls(0)
     return pa.table(columns)

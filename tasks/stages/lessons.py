@@ -72,7 +72,12 @@ def course(job: Job, teacher: Teacher) -> list[Lesson]:
     """The trainings that lead to a teacher's models, each started from the one before; the last is
     what the job asks. There is one, unless the curation starts its teachers warm."""
     assert job.curation.teach is not None
-    fixed = [teacher.identity(), job.curation.teach.folds, job.curation.device, job.curation.dataset]
+    fixed = [
+        teacher.learner().identity(),
+        job.curation.teach.folds,
+        job.curation.device,
+        job.curation.dataset,
+    ]
     lessons: list[Lesson] = []
     for window in windows(job):
         before = lessons[-1] if lessons else None

@@ -11,14 +11,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from storage.store import Store, TableRef
-from tasks.data import Examples, Labelled, SoftLabels, ints_or_minus_one, keys_of, lists_to_array
+from tasks.data import Annotations, Examples, Labelled, SoftLabels, ints_or_minus_one, keys_of, lists_to_array
 from tasks.errors import StageFailed
 from tasks.stages.base import Job
+from tasks.stages.dynamics import dynamics_of
 
 Shape = tuple[int, int, int] | None
 
 KEYS = ("id", "content_hash", "label", "split")
-COLUMNS = {"images": "image", "features": "features", "embedding": "embedding"}
+COLUMNS = {
+    "images": "image",
+    "features": "features",
+    "embedding": "embedding",
+    "annotations": "annotations",
+}
 """The column of each payload, as methods' `reads` calls it."""
 
 RUN_ROWS, RUN_NUMBERS = 1 << 16, 1 << 23
@@ -30,8 +36,8 @@ def examples(
     job: Job, refs: Sequence[TableRef], reads: Collection[str], span: tuple[int, int] | None = None
 ) -> Examples:
     """Rows of the `rows` table with those payloads of `reads` that they have: "images", "features",
-    "embedding"; others are neither read nor decoded. Whole windows are kept in memory for the stage's
-    other tasks, since every fold of every teacher learns from the same one."""
+    "embedding", "annotations"; others are neither read nor decoded. Whole windows are kept in memory for
+    the stage's other tasks, since every fold of every teacher learns from the same one."""
     store, shape, columns = job.store, job.curation.source.shape, columns_of(reads)
     if span is not None:
         return from_rows(store.read(list(refs), list(columns), span), shape)
@@ -83,14 +89,16 @@ def from_rows(rows: pa.Table, shape: Shape) -> Examples:
             raise StageFailed(
                 f"the picture of row {rows['id'][bad]} no longer decodes ({problems[bad]}); ingest again"
             )
+    ids = rows["id"].to_numpy()
     return Examples(
-        ids=rows["id"].to_numpy(),
+        ids=ids,
         keys=keys_of(rows["content_hash"]),
         labels=ints_or_minus_one(rows["label"]),
         images=images,
         features=vectors(rows["features"], n) if "features" in given else None,
         embedding=vectors(rows["embedding"], n) if "embedding" in given else None,
         trains=pc.equal(rows["split"], "train").to_numpy(),
+        annotations=Annotations.from_arrow(ids, rows["annotations"]) if "annotations" in given else None,
     )
 
 
@@ -107,7 +115,7 @@ def opinion(job: Job, soft: TableRef, rows: TableRef, teacher: str | None = None
     assert teach is not None
     with _loading:
         return read_opinion(
-            job.store.root, job.store.dataset, soft, rows, teacher or teach.ensemble, len(job.classes)
+            job.store.root, job.store.dataset, soft, rows, teacher or teach.ensemble.kind, len(job.classes)
         )
 
 
@@ -117,7 +125,8 @@ def read_opinion(
 ) -> SoftLabels:
     store = Store(root, dataset)
     table = store.read([soft])
-    table = table.filter(pc.equal(table["teacher"], teacher))
+    names = table["teacher"]  # of a budgeted teacher, "budgeted:" and who of the two answered
+    table = table.filter(pc.or_(pc.equal(names, teacher), pc.starts_with(names, f"{teacher}:")))
     given = store.read([rows], ["id", "label"])
     if not table["id"].equals(given["id"]):
         raise StageFailed(f"soft_labels of {rows.partition} do not belong to its rows; run teach again")
@@ -146,6 +155,8 @@ def labelled(job: Job, number: int, reads: Collection[str], span: tuple[int, int
         soft=opinions[-1],
         opinions=tuple(opinions[:-1]),
         embedding=rows.embedding,
+        dynamics=dynamics_of(job, rows) if "dynamics" in reads else None,
+        annotations=rows.annotations,
     )
 
 

@@ -14,7 +14,7 @@ from tasks.config import Curation
 from tasks.data import Examples, SoftLabels, array_to_lists
 from tasks.reinforce import Reinforcer, Transforms
 from tasks.seeds import folds_of, seed_of
-from tasks.stages.asking import ask, ensemble
+from tasks.stages.asking import ask, together
 from tasks.stages.base import Job, Stage
 from tasks.stages.reading import examples
 
@@ -47,8 +47,10 @@ class ReinforceStage(Stage):
         transforms = reinforcer.sample(rows.keys, payload.shape[1:], seed)
         views = views_of(job, rows, payload, transforms)
         folds = folds_of(views.keys, teach.folds)
-        _, log_probs, _ = ask(job, views, folds, job.own("soft_labels").fingerprint)
-        soft = SoftLabels.from_pred_probs(views.ids, views.labels, ensemble(log_probs), teach.top_k)
+        taught = job.own("soft_labels").fingerprint
+        names, log_probs, _ = ask(job, views, folds, taught)
+        pred_probs = together(job, names, log_probs, taught)
+        soft = SoftLabels.from_pred_probs(views.ids, views.labels, pred_probs, teach.top_k)
         return {
             "reinforcements": pa.table(
                 {

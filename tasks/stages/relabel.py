@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from tasks.config import Curation
 from tasks.data import Evidence, Issues, State
+from tasks.detect.together import decisive
 from tasks.relabel import Policy
 from tasks.stages.base import Job, Stage
 from tasks.stages.reading import opinion
@@ -62,12 +63,6 @@ def reviewed(job: Job) -> pa.Table | None:
     return job.store.read([job.own("reviews")]) if "reviews" in job.inputs else None
 
 
-def decisive(curation: Curation) -> list[int]:
-    """The numbers of the detectors that labels are judged by: one that weighs the others, or all."""
-    weighing = [number for number, detector in enumerate(curation.detect) if detector.combines]
-    return weighing or list(range(len(curation.detect)))
-
-
 def evidence(job: Job, start: int, stop: int) -> Evidence:
     """All detectors' findings on a run of rows folded into one row an example.
 
@@ -80,7 +75,7 @@ def evidence(job: Job, start: int, stop: int) -> Evidence:
     found = Issues.from_arrow(
         job.store.read([job.own("issues")], None, (start * detectors, stop * detectors))
     )
-    by_row, heard = (len(soft), detectors), decisive(job.curation)
+    by_row, heard = (len(soft), detectors), decisive(job.curation.detect)
     is_issue = found.is_issue.reshape(by_row)[:, heard]
     flagged = np.asarray(is_issue.any(axis=1))
     first = is_issue.argmax(axis=1)[:, None]

@@ -15,13 +15,14 @@ from tasks.config import Curation
 from tasks.data import TRUSTED, State, ints_or_minus_one
 from tasks.report.student import held_out, vectors
 from tasks.seeds import seed_of
+from tasks.stages.auditing import audit
 from tasks.stages.base import Job, Stage
 from tasks.stages.earlier import comparison, earlier_rows
 from tasks.stages.figures import figures, page_data
 from tasks.stages.reading import examples, opinion
 
 ARMS = ("given", "curated")
-COMPARISON = "comparison"
+COMPARISON, AUDIT = "comparison", "audit-"
 
 FIGURES_REVISION = 2
 """Raised whenever the figures of the same tables would come out otherwise."""
@@ -39,16 +40,20 @@ class ReportStage(Stage):
 
     def identity(self, curation: Curation) -> Any:
         """Not the gates: they are judged where a release is made."""
-        return [curation.report.identity(), FIGURES_REVISION, curation.device]
+        detectors = [detector.identity() for detector in curation.detect]
+        audited = [curation.audit.identity(), detectors] if curation.audit else []
+        return [curation.report.identity(), FIGURES_REVISION, curation.device, *audited]
 
     def rounds(self, job: Job) -> list[list[str]]:
-        return [[*([COMPARISON] if earlier_rows(job) else []), *student_parts(job)]]
+        return [[*([COMPARISON] if earlier_rows(job) else []), *student_parts(job), *audit_parts(job)]]
 
     def fit(self, job: Job, part: str) -> State:
         """One student's held-out accuracy, over the window. Both arms share seeds, so they are paired.
         Or the figures that compare with earlier partitions."""
         if part == COMPARISON:
             return State({}, {"figures": comparison(job)})
+        if part in audit_parts(job):
+            return State({}, audit(job, part.removeprefix(AUDIT)))
         arm, _, number = part.partition("-seed")
         student = job.curation.report
         window = examples(job, job.inputs["rows"], seen(job))
@@ -77,7 +82,9 @@ class ReportStage(Stage):
         from tasks.report.page import render
 
         students = {part: job.state(part).info for part in student_parts(job)}
-        measured = figures(job, students, job.state(COMPARISON).info["figures"] if earlier_rows(job) else [])
+        audits = {part.removeprefix(AUDIT): job.state(part).info for part in audit_parts(job)}
+        compared = job.state(COMPARISON).info["figures"] if earlier_rows(job) else []
+        measured = figures(job, students, audits, compared)
         page = render(page_data(job, measured, students, against(job)))
         job.store.save_report(job.partition, job.fingerprint, page)
         return {
@@ -105,6 +112,12 @@ def student_parts(job: Job) -> list[str]:
     if "labels" not in job.inputs or vectors(examples(job, [job.own("rows")], seen(job))) is None:
         return []
     return [f"{arm}-seed{seed}" for arm in ARMS for seed in range(job.curation.report.seeds)]
+
+
+def audit_parts(job: Job) -> list[str]:
+    """A name for each kind of wrong label that is planted."""
+    method = job.curation.audit
+    return [AUDIT + noise for noise in method.noise] if method and "issues" in job.inputs else []
 
 
 def lessons(job: Job, arm: str, given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,5 +1,8 @@
 """Teach: K folds of every teacher over a window, then an opinion on each of the partition's rows.
 
+An ensemble that learns how to weigh the teachers does so once they are trained, from what they say of
+the window's rows that they never saw.
+
 The window is the partition's own, or that of an earlier anchor whose teachers are used again; see
 `tasks.stages.lessons`.
 """
@@ -17,11 +20,14 @@ from tasks.config import Curation, Refit, Teach
 from tasks.data import SoftLabels, State
 from tasks.errors import StageFailed
 from tasks.seeds import folds_of, seed_of
-from tasks.stages.asking import MODELS, NLL_GRID, ask, ensemble
+from tasks.stages.asking import ENSEMBLE, MODELS, NLL_GRID, ask, together
 from tasks.stages.base import Job, Stage, by_row, load_state
-from tasks.stages.lessons import Lesson, anchors, course, labels_name
-from tasks.stages.reading import examples
+from tasks.stages.hashing import digest_of
+from tasks.stages.lessons import Lesson, anchors, course, labels_name, windows
+from tasks.stages.paid import answers_name, asked
+from tasks.stages.reading import examples, picked
 from tasks.teach import Start, Teacher
+from tasks.teach.budgeted import Budgeted
 
 
 class NothingToLearn(StageFailed):
@@ -39,7 +45,7 @@ class TeachStage(Stage):
     def identity(self, curation: Curation) -> Any:
         teach = settings(curation)
         methods = [teacher.identity() for teacher in teach.teachers]
-        decides = [methods, teach.folds, teach.top_k, teach.ensemble, curation.device]
+        decides = [methods, teach.folds, teach.top_k, teach.ensemble.identity(), curation.device]
         # A fresh teacher depends on its own window alone, which is an input; a warm one on all before it.
         return [*decides, teach.refit.growth, curation.window_size] if is_warm(curation) else decides
 
@@ -49,7 +55,7 @@ class TeachStage(Stage):
         """The partition's rows, last of its window; or, where teachers are used again, its rows and as
         `lessons` all that its anchor's teachers come from."""
         own = snapshot.own("rows", partition)
-        if own is None or not trained(curation):
+        if own is None or not learns(curation):
             return {"rows": own}
         if settings(curation).refit == Refit():
             return super().inputs(curation, snapshot, partition, made)
@@ -61,11 +67,15 @@ class TeachStage(Stage):
 
     def rounds(self, job: Job) -> list[list[str]]:
         folds = range(settings(job.curation).folds)
-        return [[f"{number}-fold{fold}" for number in trained(job.curation) for fold in folds] + [MODELS]]
+        teachers = [f"{number}-fold{fold}" for number in trained(job.curation) for fold in folds]
+        paid = [f"{number}-asked" for number in budgeted(job.curation)]
+        return [[*teachers, MODELS], [ENSEMBLE] if settings(job.curation).ensemble.fitted else [], paid]
 
     def place(self, job: Job, part: str) -> tuple[str, str]:
-        if part == MODELS:
+        if part == MODELS or part.endswith("-asked"):
             return super().place(job, part)
+        if part == ENSEMBLE:
+            return ensemble_place(job)
         number, fold = numbers(part)
         lesson = course(job, settings(job.curation).teachers[number])[-1]
         return lesson.partition, lesson.state_name(fold)
@@ -74,8 +84,13 @@ class TeachStage(Stage):
         lessons = [course(job, settings(job.curation).teachers[n])[-1] for n in trained(job.curation)]
         states = [f"{lesson.partition}/teach-{lesson.key}-" for lesson in lessons]
         states.append(f"{job.partition}/{job.state_name(MODELS)}")
+        for number, teacher in budgeted(job.curation).items():
+            states.append(f"{job.partition}/{job.state_name(f'{number}-asked')}")
+            states.append(f"{job.partition}/{answers_name(teacher.expensive, len(job.classes))}")
         # What labels a window has is noted once a partition asks that is not the window's own anchor.
         noted = [(lesson.partition, labels_name(lesson.window)) for lesson in lessons[:1]]
+        if settings(job.curation).ensemble.fitted:
+            noted.append(ensemble_place(job))
         return states + ["/".join(place) for place in noted if job.store.has_state(*place)]
 
     def fit(self, job: Job, part: str) -> State:
@@ -83,7 +98,17 @@ class TeachStage(Stage):
         teachers = settings(job.curation).teachers
         if part == MODELS:
             last = {number: course(job, teachers[number])[-1] for number in trained(job.curation)}
-            return State({}, {str(number): [lesson.partition, lesson.key] for number, lesson in last.items()})
+            places = {str(number): [lesson.partition, lesson.key] for number, lesson in last.items()}
+            fitted = settings(job.curation).ensemble.fitted
+            return State({}, places | ({ENSEMBLE: list(ensemble_place(job))} if fitted else {}))
+        if part == ENSEMBLE:
+            return weigh(job)
+        if part.endswith("-asked"):
+            number = int(part.removesuffix("-asked"))
+            teacher, lesson = budgeted(job.curation)[number], course(job, teachers[number])[-1]
+            rows = examples(job, [job.own("rows")], payloads(job))
+            folds = folds_of(rows.keys, settings(job.curation).folds)
+            return asked(job, teacher, (lesson.partition, lesson.key), rows, folds)
         number, fold = numbers(part)
         lessons = course(job, teachers[number])
         known = learned_before(job, teachers[number], lessons, fold)
@@ -98,14 +123,24 @@ class TeachStage(Stage):
         folds = folds_of(rows.keys, teach.folds)
         names, log_probs, cross_fitted = ask(job, rows, folds)
         outside = np.full(len(rows), -1, np.int16)
+        answered_by: dict[str, str | np.ndarray] = dict(zip(names, names, strict=True))
+        fold_of = {name: folds if known else outside for name, known in zip(names, cross_fitted, strict=True)}
+        for number, teacher in budgeted(job.curation).items():
+            name, paid = teacher.kind, job.state(f"{number}-asked").arrays
+            here = (paid["places"] >= start) & (paid["places"] < stop)
+            places = paid["places"][here] - start
+            log_probs[names.index(name), places] = paid["log_probs"][here]
+            answered_by[name] = teacher.answered_by(np.isin(np.arange(len(rows)), places))
+            fold_of[name] = np.where(np.isin(np.arange(len(rows)), places), outside, folds)
         tables = [
             SoftLabels.from_pred_probs(rows.ids, rows.labels, np.exp(said), teach.top_k).to_arrow(
-                name, folds if trained else outside
+                answered_by[name], fold_of[name]
             )
-            for name, said, trained in zip(names, log_probs, cross_fitted, strict=True)
+            for name, said in zip(names, log_probs, strict=True)
         ]
-        together = SoftLabels.from_pred_probs(rows.ids, rows.labels, ensemble(log_probs), teach.top_k)
-        tables.append(together.to_arrow(teach.ensemble, folds if all(cross_fitted) else outside))
+        pred_probs = together(job, names, log_probs)
+        soft = SoftLabels.from_pred_probs(rows.ids, rows.labels, pred_probs, teach.top_k)
+        tables.append(soft.to_arrow(teach.ensemble.kind, folds if all(cross_fitted) else outside))
         return {"soft_labels": by_row(tables)}
 
 
@@ -123,6 +158,37 @@ def trained(curation: Curation) -> list[int]:
     return [number for number, teacher in enumerate(settings(curation).teachers) if teacher.cross_fitted]
 
 
+def learns(curation: Curation) -> bool:
+    """Whether the stage looks at the window at all."""
+    return bool(trained(curation)) or settings(curation).ensemble.fitted
+
+
+def ensemble_place(job: Job) -> tuple[str, str]:
+    """Where the ensemble's state lies: beside the teachers', under the last partition of their window."""
+    teach, window = settings(job.curation), windows(job)[-1]
+    teachers = [teacher.identity() for teacher in teach.teachers]
+    keys = [course(job, teach.teachers[number])[-1].key for number in trained(job.curation)]
+    decides = [teach.ensemble.identity(), teachers, keys, teach.folds, window.digest, len(job.classes)]
+    return window.partitions[-1], f"teach-{digest_of(decides)}-{ENSEMBLE}"
+
+
+def weigh(job: Job) -> State:
+    """Fit the ensemble on what the teachers say of a sample of the window's labelled training rows."""
+    from tasks.noise_matrix import sample
+
+    teach, window, k = settings(job.curation), windows(job)[-1], len(job.classes)
+    names = [name for teacher in teach.teachers for name in teacher.names()]
+    known = examples(job, window.refs, ())
+    assert known.trains is not None
+    places = np.flatnonzero((known.labels >= 0) & known.trains)
+    if not len(places):
+        return teach.ensemble.fit(names, np.zeros((len(names), 0, k), np.float32), known.labels[places])
+    places = places[sample(known.keys[places], len(names), k)]
+    rows = picked(job, window.refs, places, payloads(job))
+    names, log_probs, _ = ask(job, rows, folds_of(rows.keys, teach.folds))
+    return teach.ensemble.fit(names, log_probs, rows.labels)
+
+
 def numbers(part: str) -> tuple[int, int]:
     """The teacher and the fold of a part."""
     number, fold = part.split("-fold")
@@ -131,7 +197,12 @@ def numbers(part: str) -> tuple[int, int]:
 
 def payloads(job: Job) -> frozenset[str]:
     """What the teachers read of a row."""
-    return frozenset(teacher.reads for teacher in settings(job.curation).teachers)
+    return frozenset().union(*(teacher.looks_at() for teacher in settings(job.curation).teachers))
+
+
+def budgeted(curation: Curation) -> dict[int, Budgeted]:
+    """The teachers that ask another one about some of the rows, by number."""
+    return {n: t for n, t in enumerate(settings(curation).teachers) if isinstance(t, Budgeted)}
 
 
 def learned_before(job: Job, teacher: Teacher, lessons: list[Lesson], fold: int) -> State | None:
@@ -177,12 +248,13 @@ def learn(job: Job, teacher: Teacher, lesson: Lesson, fold: int, known: State | 
             f"teach of {lesson.partition}: no labelled training row outside fold {fold}; {way_out}"
         )
     n_classes = int(window.labels[usable].max()) + 1
-    seed = seed_of(job.curation.dataset, lesson.partition, teacher.identity(), fold)
+    seed = seed_of(job.curation.dataset, lesson.partition, teacher.learner().identity(), fold)
     start = Start(without_grid(known), lesson.new) if known else None
     state = teacher.fit(train, n_classes, seed, job.device, start)
     held = window.take(usable & (folds == fold))
     log_probs = teacher.predict(state, held, n_classes, job.device)[0]
-    return State({**state.arrays, NLL_GRID: nll_grid(log_probs, held.labels)}, state.info)
+    judges = held.labels if teacher.tempered else held.labels[:0]
+    return State({**state.arrays, NLL_GRID: nll_grid(log_probs[: len(judges)], judges)}, state.info)
 
 
 def without_grid(state: State) -> State:

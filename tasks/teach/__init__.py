@@ -2,17 +2,18 @@
 
 The stage deals rows into K folds by their content; for fold f a teacher learns from the rows of
 every other fold in the window and judges the rows of f. What it says is calibrated by a
-temperature (see `temperature`) and averaged over teachers as probabilities (see `ensemble`).
+temperature (see `temperature`), and an ensemble makes one opinion of all.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import BeforeValidator, Field, TypeAdapter
 
 from tasks.data import Examples, State
 from tasks.errors import StageFailed
@@ -36,15 +37,27 @@ class Teacher(Method, ABC):
     """Learns from labelled rows and gives class probabilities for others.
 
     `reads` names what it looks at. A teacher with `cross_fitted = False` is not trained here
-    (`precomputed`): its `fit` is never called and its state is empty.
+    (`precomputed`): its `fit` is never called and its state is empty. One that `records_dynamics` leaves
+    in its state how each row was learned, as `tasks.teach.dynamics` says. One that is
+    not `tempered` keeps its confidence: given labels cannot tell whether it is right.
     """
 
-    reads: ClassVar[Literal["images", "embedding", "nothing"]]
+    reads: ClassVar[Literal["images", "embedding", "annotations", "nothing"]]
     cross_fitted: ClassVar[bool] = True
+    records_dynamics: ClassVar[bool] = False
+    tempered: ClassVar[bool] = True
 
     def names(self) -> tuple[str, ...]:
         """What the `teacher` column says, one name an opinion."""
         return (self.kind,)
+
+    def looks_at(self) -> frozenset[str]:
+        """All that it reads of a row, also by way of other teachers."""
+        return frozenset({self.reads})
+
+    def learner(self) -> Teacher:
+        """Whose parameters decide what is learned: its own, or those of a teacher that it trains."""
+        return self
 
     @abstractmethod
     def fit(
@@ -63,11 +76,46 @@ class Teacher(Method, ABC):
         answer does not depend on the other rows. `n_classes` may have grown since the fit."""
 
 
+class Ensemble(Method, ABC):
+    """Makes one opinion of several teachers'. One that is `fitted` learns from the window's labels first."""
+
+    fitted: ClassVar[bool] = False
+
+    def fit(self, names: Sequence[str], log_probs: np.ndarray, labels: np.ndarray) -> State:
+        """Learn how to weigh the teachers `names` from rows with a label: log-probabilities float32
+        (m, n, k) out of sample, labels (n,) int32 in 0..k-1; n may be 0."""
+        return State({}, {})
+
+    @abstractmethod
+    def apply(self, names: Sequence[str], log_probs: np.ndarray, state: State) -> np.ndarray:
+        """Probabilities, float32 (n, k), each row by itself. `names` are those of the teachers that were
+        asked, (m, n, k): all that `fit` saw, or some of them."""
+
+
+from tasks.teach.annotators import Annotators  # noqa: E402
+from tasks.teach.budgeted import Budgeted  # noqa: E402
 from tasks.teach.convnet import Convnet  # noqa: E402
 from tasks.teach.linear import Linear  # noqa: E402
+from tasks.teach.mean import Mean  # noqa: E402
 from tasks.teach.precomputed import Precomputed  # noqa: E402
 from tasks.teach.sklearn import Sklearn  # noqa: E402
+from tasks.teach.stacked import Stacked  # noqa: E402
 
 AnyTeacher = Annotated[
-    Annotated[Linear | Convnet | Precomputed | Sklearn, Field(discriminator="kind")], third_party(Teacher)
+    Annotated[Linear | Convnet | Precomputed | Sklearn | Annotators | Budgeted, Field(discriminator="kind")],
+    third_party(Teacher),
 ]
+
+
+def teacher_of(value: Any) -> Teacher:
+    """A teacher from its parameters, as a curation spells them."""
+    teacher: Teacher = TypeAdapter(AnyTeacher).validate_python(value)
+    return teacher
+
+
+AnyEnsemble = Annotated[
+    Annotated[Mean | Stacked, Field(discriminator="kind")],
+    third_party(Ensemble),
+    BeforeValidator(lambda value: {"kind": value} if isinstance(value, str) else value),
+]
+"""A name alone is short for the ensemble of that kind."""

@@ -3,7 +3,8 @@
 He et al., "Identity mappings in deep residual networks", ECCV 2016; see `resnet` and `training`. Reads
 pixels where `linear` reads an encoder, so that the two err on different rows. A tenth of the
 training rows, chosen by content, never trains but chooses the checkpoint to keep; the fold to
-be judged is not looked at. Assumes images of about 8x8x1 to 64x64x3.
+be judged is not looked at. How each row was learned is kept beside the weights (see `dynamics`), as it
+costs next to nothing. Assumes images of about 8x8x1 to 64x64x3.
 
 Cost: `steps * batch_size` images, at about 4,000 28x28x1 images a second and thread by default. Passes
 are counted for small data and steps for large, so a window that grows night by night costs at
@@ -22,7 +23,7 @@ from pydantic import Field, model_validator
 
 from tasks import seeds
 from tasks.data import Examples, State
-from tasks.teach import BadTraining, Start, Teacher
+from tasks.teach import BadTraining, Start, Teacher, dynamics
 from tasks.teach.rowwise import over_vocabulary
 
 HELD_OUT = 0.1
@@ -40,9 +41,10 @@ class Convnet(Teacher):
     """A pre-activation residual network with one block at each of three widths."""
 
     kind: Literal["convnet"] = "convnet"
-    revision: ClassVar[int] = 1
+    revision: ClassVar[int] = 2
     paper: ClassVar[str] = "He et al., Identity mappings in deep residual networks, ECCV 2016"
     reads: ClassVar[Literal["images", "embedding", "nothing"]] = "images"
+    records_dynamics: ClassVar[bool] = True
     memory: ClassVar[int | None] = 2**30
 
     epochs: int = Field(
@@ -70,13 +72,14 @@ class Convnet(Teacher):
     def fit(
         self, train: Examples, n_classes: int, seed: int, device: str, start: Start | None = None
     ) -> State:
-        """Weights of the kept checkpoint, float32, by their names in `resnet.ResNet`. See Teacher.fit.
+        """Weights of the kept checkpoint, float32, by their names in `resnet.ResNet`, and `dynamics.NAMES` of
+        the rows that trained it. See Teacher.fit.
 
         Info: shape, width, steps, rows held out, their accuracy by checkpoint, the one kept, and the
         seed that chose the rows held out: a network that goes on keeps it, since its checkpoints would
         else be judged on rows that an earlier one learned from.
         """
-        from tasks.teach.training import Recipe
+        from tasks.teach.training import Recipe, over_classes
         from tasks.teach.training import train as learn
 
         images = _images_of(train)
@@ -91,7 +94,7 @@ class Convnet(Teacher):
         weights = None
         # A network of one class has learned nothing that could be gone on with.
         if start and len(start.state.arrays["classes"]) > 1 and len(classes) > 1:
-            weights = _over_classes(start.state, classes)
+            weights = over_classes(_weights(start.state), start.state.arrays["classes"], classes)
             share = min(max(SHARE_OF_NEW * start.new, LEAST_SHARE), 1.0)
             recipe = replace(
                 recipe,
@@ -100,13 +103,15 @@ class Convnet(Teacher):
                 learning_rate=self.learning_rate * min(max(RATE_OF_NEW * start.new, LEAST_RATE), 1.0),
                 warm_up=0.0,
             )
+        before = start.state.arrays if start and weights else None
+        recorder = dynamics.Recorder(train.keys, train.labels, before)
         network, accuracies, kept = learn(
-            images, labels.astype(np.int64), held_out, recipe, seed, device, weights
+            images, labels.astype(np.int64), held_out, recipe, seed, device, weights, recorder.see
         )
         arrays = {name: value.cpu().contiguous().numpy() for name, value in network.state_dict().items()}
         info = {"shape": list(images.shape[1:]), "width": self.width, "steps": recipe.steps, "split": split}
         return State(
-            {**arrays, "classes": classes.astype(np.int64)},
+            {**arrays, "classes": classes.astype(np.int64), **recorder.arrays()},
             {**info, "held_out": int(held_out.sum()), "held_out_accuracy": accuracies, "kept": kept},
         )
 
@@ -126,22 +131,16 @@ class Convnet(Teacher):
                 "bring all partitions to one shape at ingest"
             )
         classes = state.arrays["classes"]
-        weights = {name: torch.tensor(value) for name, value in state.arrays.items() if name != "classes"}
         network = bare(shape, state.info["width"], len(classes), device)
-        network.load_state_dict(weights)
+        network.load_state_dict({name: torch.tensor(value) for name, value in _weights(state).items()})
         log_probs = log_probabilities(network, images, device).astype(np.float64)
         return over_vocabulary(np.exp(log_probs), classes, n_classes)[None]
 
 
-def _over_classes(start: State, classes: np.ndarray) -> dict[str, np.ndarray]:
-    """The weights of an earlier network with a head for `classes`; a class new to it starts at zero."""
-    weights = {name: value for name, value in start.arrays.items() if name != "classes"}
-    _, new, old = np.intersect1d(classes, start.arrays["classes"], return_indices=True)
-    for name in ("head.weight", "head.bias"):
-        before = weights[name]
-        weights[name] = np.zeros((len(classes), *before.shape[1:]), before.dtype)
-        weights[name][new] = before[old]
-    return weights
+def _weights(state: State) -> dict[str, np.ndarray]:
+    """What of a state is the network's."""
+    beside = ("classes", *dynamics.NAMES)
+    return {name: value for name, value in state.arrays.items() if name not in beside}
 
 
 def _images_of(examples: Examples) -> np.ndarray:

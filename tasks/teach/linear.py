@@ -1,13 +1,12 @@
 """Multinomial logistic regression on the embedding: the teacher to beat.
 
-Bishop, "Pattern Recognition and Machine Learning", 2006, section 4.3.4, with an L2 penalty, solved by
-L-BFGS (Liu & Nocedal, Mathematical Programming 1989) as scikit-learn runs it. The problem is
-convex: the answer depends on the rows alone and the seed is not used. The embedding is first
-standardised by the training rows' mean and deviation, so that the penalty means the same
-whatever the encoder's units. Assumes that the encoder has made the classes nearly linearly
-separable; on raw pixels it is a baseline. Started from an earlier solution, L-BFGS takes fewer steps
-to the same minimum, within its tolerance. Cost: O(max_iter n e k), about 50 ms an iteration for
-60,000 rows of 512 numbers and 10 classes.
+Bishop, "Pattern Recognition and Machine Learning", 2006, section 4.3.4, with an L2 penalty: the minimum of
+the loss that scikit-learn's LogisticRegression has, found in fewer steps and to a tenth of its tolerance
+(see `softmax`). The problem is strictly convex: the answer depends on the rows alone and the seed is not
+used. The embedding is first standardised by the training rows' mean and deviation, so that the penalty
+means the same whatever the encoder's units. Assumes that the encoder has made the classes nearly linearly
+separable; on raw pixels it is a baseline. Started from an earlier solution, it takes fewer steps to the
+same minimum, within the tolerance. Cost: 4 n e k operations a step, some tens of steps.
 """
 
 from __future__ import annotations
@@ -19,14 +18,14 @@ from pydantic import Field
 
 from tasks.data import Examples, State
 from tasks.teach import BadTraining, Start, Teacher
-from tasks.teach.rowwise import embedding_of, in_blocks, one_thread, over_vocabulary
+from tasks.teach.rowwise import BLOCK_ROWS, embedding_of, in_blocks, one_thread, over_vocabulary
 
 
 class Linear(Teacher):
     """Logistic regression with an L2 penalty on the standardised embedding."""
 
     kind: Literal["linear"] = "linear"
-    revision: ClassVar[int] = 1
+    revision: ClassVar[int] = 2
     paper: ClassVar[str] = "Bishop, Pattern Recognition and Machine Learning, 2006, section 4.3.4"
     reads: ClassVar[Literal["images", "embedding", "nothing"]] = "embedding"
     memory: ClassVar[int | None] = 2**30
@@ -34,7 +33,7 @@ class Linear(Teacher):
     c: float = Field(
         1.0, gt=0, le=1e6, description="inverse strength of the L2 penalty: smaller follows noisy labels less"
     )
-    max_iter: int = Field(1000, ge=1, le=100_000, description="most L-BFGS iterations")
+    max_iter: int = Field(1000, ge=1, le=100_000, description="most L-BFGS steps")
 
     def fit(
         self, train: Examples, n_classes: int, seed: int, device: str, start: Start | None = None
@@ -46,37 +45,20 @@ class Linear(Teacher):
         if not len(train):
             raise BadTraining("teach.teachers: linear has no labelled rows to learn from; ingest some first")
         embedding = embedding_of(train, self.kind)
-        mean = embedding.mean(axis=0, dtype=np.float64)
-        deviation = embedding.std(axis=0, dtype=np.float64)
-        scale = np.where(deviation > 0, deviation, 1.0)
-        arrays = {"mean": mean.astype(np.float32), "scale": scale.astype(np.float32)}
-        classes = np.unique(train.labels).astype(np.int64)
-        coef, intercept, iterations = np.zeros((1, embedding.shape[1])), np.zeros(1), 0
-        if len(classes) > 1:
-            x = (embedding - arrays["mean"]) / arrays["scale"]
-            first = _restated(start.state, arrays["mean"], arrays["scale"], classes) if start else None
-            coef, intercept, iterations = self._solve(x, train.labels, first)
-        arrays |= {"coef": coef, "intercept": intercept, "classes": classes}
-        return State(arrays, {"iterations": iterations})
-
-    def _solve(
-        self, x: np.ndarray, labels: np.ndarray, first: tuple[np.ndarray, np.ndarray] | None
-    ) -> tuple[np.ndarray, np.ndarray, int]:
-        from sklearn.linear_model import LogisticRegression
-
-        model = LogisticRegression(C=self.c, max_iter=self.max_iter, warm_start=first is not None)
-        if first is not None:
-            coef, intercept = first
-            if len(coef) == 2:  # of two classes scikit-learn keeps the second one's logit only
-                coef, intercept = coef[1:] - coef[:1], intercept[1:] - intercept[:1]
-            model.coef_, model.intercept_ = coef, intercept
         with one_thread():
-            model.fit(x, labels)
-        # safetensors stores memory as it lies: the solver's column-major weights would come back shuffled.
-        coef, intercept = model.coef_.astype(np.float64, order="C"), model.intercept_.astype(np.float64)
-        if len(coef) == 1:
-            coef, intercept = np.vstack([0 * coef, coef]), np.concatenate([[0.0], intercept])
-        return coef, intercept, int(model.n_iter_.max())
+            mean, scale, x = _standardised(embedding)
+            classes, labels = np.unique(train.labels, return_inverse=True)
+            coef, intercept, iterations = np.zeros((1, embedding.shape[1])), np.zeros(1), 0
+            if len(classes) > 1:
+                from tasks.teach import softmax
+
+                # Of two classes scikit-learn penalises the difference of the weights: half as much as both.
+                penalty = (2 if len(classes) == 2 else 1) / (self.c * len(train))
+                first = _restated(start.state, mean, scale, classes) if start else None
+                found = softmax.fit(x, labels, len(classes), penalty, self.max_iter, first)
+                coef, intercept, iterations = found
+        arrays = {"mean": mean, "scale": scale, "coef": coef, "intercept": intercept}
+        return State(arrays | {"classes": classes.astype(np.int64)}, {"iterations": iterations})
 
     def predict(self, state: State, examples: Examples, n_classes: int, device: str) -> np.ndarray:
         """Float32 (1, n, n_classes); classes never seen get 1e-6 before rows are summed to 1 again."""
@@ -91,6 +73,19 @@ class Linear(Teacher):
         with one_thread():
             probs = in_blocks(judge, embedding_of(examples, self.kind), len(a["classes"]))
         return over_vocabulary(probs, a["classes"], n_classes)[None]
+
+
+def _standardised(embedding: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean and deviation (e,), 1 for a constant feature, and the rows without them (n, e), all float32."""
+    mean = embedding.mean(axis=0, dtype=np.float64).astype(np.float32)
+    x, squares = embedding - mean, np.zeros(len(mean))
+    for start in range(0, len(x), BLOCK_ROWS):
+        block = x[start : start + BLOCK_ROWS].astype(np.float64)
+        squares += np.einsum("ij,ij->j", block, block)
+    deviation = np.sqrt(squares / len(x)).astype(np.float32)
+    scale = np.where(deviation > 0, deviation, np.float32(1))
+    x /= scale
+    return mean, scale, x
 
 
 def _restated(

@@ -10,7 +10,7 @@ the falling half of the schedule alone. Knows nothing of winnow.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,12 +49,14 @@ def train(
     seed: int,
     device: str,
     start: dict[str, np.ndarray] | None = None,
+    watch: Callable[[np.ndarray, np.ndarray, np.ndarray], None] | None = None,
 ) -> tuple[ResNet, list[float], int]:
     """Learn from the rows not held out; bit for bit the same for the same arguments on one thread.
 
     images: (n, height, width, channels) uint8. labels: (n,) int64 in 0..labels.max(). held_out: (n,)
-    bool, not all True. start: the weights to go on from instead of fresh ones, by name. Returns the
-    network, the held-out accuracy at each checkpoint, and which was kept (-1: no step was taken).
+    bool, not all True. start: the weights to go on from instead of fresh ones, by name. watch: is told of
+    every mini-batch, its rows, their labels and their logits before the update. Returns the network, the
+    held-out accuracy at each checkpoint, and which was kept (-1: no step was taken).
     """
     if device.startswith("cuda"):
         torch.backends.cudnn.deterministic = True
@@ -79,6 +81,8 @@ def train(
         optimiser.zero_grad()
         F.cross_entropy(logits, torch.from_numpy(labels[batch]).to(device)).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
+        if watch:
+            watch(batch, labels[batch], logits.detach().cpu().numpy())
         if (step + 1) % every == 0 or step + 1 == recipe.steps:
             guess = log_probabilities(network, images[judged], device).argmax(axis=1)
             accuracies.append(float(np.mean(guess == labels[judged])) if len(judged) else 0.0)
@@ -86,6 +90,19 @@ def train(
     kept = best(accuracies, len(judged))
     network.load_state_dict(states[kept + 1])
     return network, accuracies, kept
+
+
+def over_classes(
+    weights: dict[str, np.ndarray], before: np.ndarray, classes: np.ndarray
+) -> dict[str, np.ndarray]:
+    """The weights of a network for the classes `before` with a head for others, both ascending; a class that
+    is new to it starts at zero."""
+    _, new, old = np.intersect1d(classes, before, return_indices=True)
+    grown = dict(weights)
+    for name in ("head.weight", "head.bias"):
+        grown[name] = np.zeros((len(classes), *weights[name].shape[1:]), weights[name].dtype)
+        grown[name][new] = weights[name][old]
+    return grown
 
 
 def best(accuracies: list[float], n: int) -> int:

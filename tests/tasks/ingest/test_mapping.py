@@ -63,6 +63,7 @@ def test_every_mapped_column_lands_in_its_place(tmp_path: Path) -> None:
             "split": "test",
             "label": "cat",
             "truth": "dog",
+            "annotations": None,
             "image": None,
             "text": "hello",
             "features": None,

@@ -118,7 +118,7 @@ def report_data(night: Night, accuracies: dict[str, tuple[float, ...]]) -> Repor
     figures = [
         *metrics.ingest(len(examples), 17),
         *metrics.teach(night.opinions, night.truth),
-        *metrics.detect({"confident_learning": issues}, decisions.given, night.truth),
+        *metrics.detect({"confident_learning": issues}, decisions.given, night.truth, ["confident_learning"]),
         *metrics.relabel(decisions, night.truth),
         *metrics.student(accuracies, int(held_out(examples.keys).sum())),
         Figure("report", "class_shift", 0.125, "effect"),

@@ -60,7 +60,7 @@ def test_detection_by_hand() -> None:
     given, truth = int32([0, 0, 1, 1, -1]), int32([0, 1, 1, 0, 1])
     found = values(
         metrics.detect(
-            {"d": issues([False, True, True, False, True], [0.9, 0.1, 0.2, 0.8, 0.0])}, given, truth
+            {"d": issues([False, True, True, False, True], [0.9, 0.1, 0.2, 0.8, 0.0])}, given, truth, ["d"]
         )
     )
     assert found["share_flagged"] == 0.5
@@ -75,15 +75,23 @@ def test_detectors_are_judged_alone_and_together() -> None:
         issues([True, False, False, False], [0.1, 1, 1, 1]),
         issues([False, True, False, False], [1, 0.1, 1, 1]),
     )
-    found = values(metrics.detect({"one": one, "a.b:Two": two}, given, truth))
+    found = values(metrics.detect({"one": one, "a.b:Two": two}, given, truth, ["one", "a.b:Two"]))
     assert found["detector_one_recall"] == found["detector_a_b_two_recall"] == 0.5
     assert found["detection_recall"] == found["detection_average_precision"] == 1
     assert found["share_flagged"] == 0.5
 
 
+def test_labels_are_judged_by_the_detector_that_weighs_the_others() -> None:
+    given, truth = int32([0, 0, 1, 1]), int32([1, 1, 1, 1])
+    noisy, weigher = issues([True] * 4, [0.1] * 4), issues([True, True, False, False], [0.1, 0.2, 0.9, 0.9])
+    found = values(metrics.detect({"noisy": noisy, "weigher": weigher}, given, truth, ["weigher"]))
+    assert found["detection_precision"] == 1
+    assert found["detector_noisy_precision"] == 0.5
+
+
 def test_detection_agrees_with_scikit_learn_on_real_rows(night: Night) -> None:
     given, truth = night.decisions.given, night.truth
-    wrong, found = given != truth, values(metrics.detect({"d": night.issues}, given, truth))
+    wrong, found = given != truth, values(metrics.detect({"d": night.issues}, given, truth, ["d"]))
     assert found["detection_precision"] == precision_score(wrong, night.issues.is_issue)
     assert found["detection_recall"] == recall_score(wrong, night.issues.is_issue)
     assert found["detection_average_precision"] == average_precision_score(wrong, -night.issues.score)
@@ -105,7 +113,7 @@ def test_without_truth_nothing_is_claimed_about_it(night: Night) -> None:
     found = values(
         [
             *metrics.teach(night.opinions, unknown),
-            *metrics.detect({"d": night.issues}, night.decisions.given, unknown),
+            *metrics.detect({"d": night.issues}, night.decisions.given, unknown, ["d"]),
             *metrics.relabel(night.decisions, unknown),
         ]
     )
@@ -144,7 +152,9 @@ def test_no_rows_and_no_methods_give_no_figures() -> None:
     empty = SoftLabels.from_pred_probs(ids(0), nothing, np.zeros((0, 3)), top_k=2)
     assert metrics.teach({"t": empty}, nothing) == metrics.teach({}, nothing) == []
     assert (
-        metrics.detect({}, nothing, nothing) == metrics.detect({"d": issues([], [])}, nothing, nothing) == []
+        metrics.detect({}, nothing, nothing, [])
+        == metrics.detect({"d": issues([], [])}, nothing, nothing, ["d"])
+        == []
     )
     assert metrics.relabel(decisions([], [], []), nothing) == []
 
@@ -153,7 +163,9 @@ def test_names_are_lower_snake(night: Night) -> None:
     found = [
         *metrics.ingest(1, 1),
         *metrics.teach({"my.pkg:Teacher": next(iter(night.opinions.values()))}, night.truth),
-        *metrics.detect({"my.pkg:Détecteur": night.issues}, night.decisions.given, night.truth),
+        *metrics.detect(
+            {"my.pkg:Détecteur": night.issues}, night.decisions.given, night.truth, ["my.pkg:Détecteur"]
+        ),
         *metrics.relabel(night.decisions, night.truth),
     ]
     assert all(re.fullmatch("[a-z0-9_]+", f.name) for f in found)

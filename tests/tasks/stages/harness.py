@@ -31,8 +31,9 @@ def points_in(folder: Path, nights: Mapping[str, Sequence[str]]) -> Path:
 
 
 def curation(folder: Path, nights: Mapping[str, Sequence[str]], **changes: Any) -> Curation:
-    """A curation of such points, with its store in `folder`; `refit`, `teachers` and `window` change it."""
-    teach = {key: changes.pop(key) for key in ("teachers", "refit") if key in changes}
+    """A curation of such points, with its store in `folder`. `changes` are other keys of it; `teachers`,
+    `refit` and `ensemble` go to teach."""
+    teach = {key: changes.pop(key) for key in ("teachers", "refit", "ensemble") if key in changes}
     return Curation.model_validate(
         {
             "dataset": "points",

@@ -16,9 +16,10 @@ from safetensors.numpy import load, save
 from tasks import seeds
 from tasks.data import Examples, State
 from tasks.teach import BadTraining, Start
-from tasks.teach.convnet import Convnet, _over_classes
+from tasks.teach.convnet import Convnet, _weights
+from tasks.teach.dynamics import DYNAMICS, MARKS, NAMES, marks_of
 from tasks.teach.resnet import ResNet, augment
-from tasks.teach.training import best, rate
+from tasks.teach.training import best, over_classes, rate
 from tests.tasks.teach.examples import digits, in_parts
 
 QUICK = Convnet(epochs=2, min_steps=12, max_steps=12, width=8, batch_size=32)
@@ -219,7 +220,7 @@ def test_a_class_that_is_new_to_an_earlier_network_is_learned_beside_those_it_kn
     few, all_ten = examples.take(examples.labels < 7), examples
     teacher = Convnet(epochs=8, min_steps=100, max_steps=100, width=8, batch_size=32)
     start = teacher.fit(few, 10, 0, "cpu")
-    weights = _over_classes(start, np.arange(2, 10))
+    weights = over_classes(_weights(start), start.arrays["classes"], np.arange(2, 10))
     assert weights["head.weight"][:5].tobytes() == start.arrays["head.weight"][2:].tobytes()
     assert not weights["head.weight"][5:].any()
     assert not weights["head.bias"][5:].any()
@@ -235,3 +236,61 @@ def test_a_network_of_one_class_is_nothing_to_go_on_from() -> None:
         QUICK.fit(examples, 2, 1, "cpu", Start(lone, 0.5)).info["steps"]
         == QUICK.fit(examples, 2, 1, "cpu").info["steps"]
     )
+
+
+def marks(examples: Examples) -> np.ndarray:
+    return marks_of(examples.keys, examples.labels)
+
+
+def test_how_each_row_was_learned_is_kept_of_those_that_trained_it() -> None:
+    examples, _ = digits(300)
+    state = QUICK.fit(examples, 10, 9, "cpu")
+    held_out = seeds.uniform(examples.keys, 9) < 0.1
+    assert not np.isin(state.arrays[MARKS], marks(examples.take(held_out))).any()
+    assert np.isin(state.arrays[MARKS], marks(examples)).all()
+    area, forgotten, shown = state.arrays[DYNAMICS].T
+    assert shown.sum() == 12 * 32
+    assert np.isfinite(area).all()
+    assert (forgotten <= shown).all()
+
+
+def test_the_first_margins_are_those_of_a_network_that_knows_nothing() -> None:
+    """A head of zeros gives every class the same logit: no row is right, and each margin is 0."""
+    examples, _ = digits(300)
+    once = QUICK.model_copy(update={"min_steps": 1, "max_steps": 1, "epochs": 1})
+    dynamics = once.fit(examples, 10, 9, "cpu").arrays[DYNAMICS]
+    assert dynamics.tolist() == [[0, 1, 1]] * 32
+
+
+def test_what_is_kept_beside_the_weights_is_no_weight() -> None:
+    examples, _ = digits(100)
+    state = QUICK.fit(examples, 10, 0, "cpu")
+    weights = {name for name in state.arrays if name not in (*NAMES, "classes")}
+    assert set(_weights(state)) == weights == set(ResNet((8, 8, 1), 8, 10).state_dict())
+    bare = State({name: array for name, array in state.arrays.items() if name not in NAMES}, state.info)
+    again, from_bare = (QUICK.fit(examples, 10, 1, "cpu", Start(start, 1.0)) for start in (state, bare))
+    assert bits(State(_weights(again), {})) == bits(State(_weights(from_bare), {}))
+    assert (
+        QUICK.predict(state, examples, 10, "cpu").tobytes()
+        == QUICK.predict(bare, examples, 10, "cpu").tobytes()
+    )
+
+
+def test_a_network_that_goes_on_counts_on_for_the_rows_it_still_has() -> None:
+    examples, _ = digits(200)
+    start = QUICK.fit(examples, 10, 3, "cpu")
+    fewer = examples.take(np.arange(150))
+    warm = QUICK.fit(fewer, 10, 4, "cpu", Start(start, 0.01))
+    assert np.isin(warm.arrays[MARKS], marks(fewer)).all()
+    both = np.isin(start.arrays[MARKS], marks(fewer))
+    assert warm.arrays[MARKS].tolist() == start.arrays[MARKS][both].tolist()
+    added = warm.arrays[DYNAMICS][:, 2] - start.arrays[DYNAMICS][both, 2]
+    assert (added >= 0).all()
+    assert added.sum() == warm.info["steps"] * QUICK.batch_size
+
+
+def test_a_network_of_one_class_saw_nothing() -> None:
+    examples = pictures((8, 8, 1))
+    lone = QUICK.fit(replace(examples, labels=np.zeros(40, np.int32)), 2, 1, "cpu")
+    assert lone.arrays[MARKS].shape == (0,)
+    assert lone.arrays[DYNAMICS].shape == (0, 3)

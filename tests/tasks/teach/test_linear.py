@@ -27,7 +27,7 @@ def points(embedding: list[list[float]], labels: list[int]) -> Examples:
 
 
 def judged(teacher: Linear, state: State, examples: Examples, n_classes: int) -> np.ndarray:
-    return np.exp(teacher.predict(state, examples, n_classes, "cpu")[0].astype(np.float64))
+    return np.asarray(np.exp(teacher.predict(state, examples, n_classes, "cpu")[0].astype(np.float64)))
 
 
 def test_a_row_between_two_mirrored_classes_is_one_half_each() -> None:
@@ -46,7 +46,7 @@ def test_it_is_scikit_learns_regression_on_the_standardised_embedding(c: float, 
     examples = examples.take(examples.labels < classes)
     teacher = Linear(c=c)
     ours = judged(teacher, teacher.fit(examples, classes, 0, "cpu"), examples, classes)
-    reference = make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=1000))
+    reference = make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=10_000, tol=1e-8))
     assert examples.embedding is not None
     reference.fit(examples.embedding.astype(np.float64), examples.labels)
     theirs = reference.predict_proba(examples.embedding.astype(np.float64))
@@ -59,6 +59,26 @@ def test_it_judges_digits_it_never_saw() -> None:
     state = teacher.fit(examples.take(np.arange(1797) % 4 != 0), 10, 0, "cpu")
     probs = judged(teacher, state, examples.take(np.arange(1797) % 4 == 0), 10)
     assert (probs.argmax(axis=1) == truth[::4]).mean() > 0.9
+
+
+def test_where_it_starts_leaves_no_trace_beyond_the_solvers_tolerance() -> None:
+    """Started from a solution that saw other labels for the same rows, it ends where it ends from zero."""
+    examples, _ = digits(900)
+    teacher = Linear(c=0.01)
+    random = np.random.default_rng(0)
+    shuffled = replace(examples, labels=random.permutation(examples.labels))
+    wrong = Start(teacher.fit(shuffled, 10, 0, "cpu"), 0.0)
+    fresh, started = (teacher.fit(examples, 10, 0, "cpu", start) for start in (None, wrong))
+    np.testing.assert_allclose(
+        judged(teacher, started, examples, 10), judged(teacher, fresh, examples, 10), atol=2e-4
+    )
+
+
+def test_a_rows_scale_of_1e30_teaches_without_overflow() -> None:
+    teacher = Linear()
+    examples = points([[-1e30, 1.0], [1e30, 1.0], [0.0, 1.0]], [0, 1, 1])
+    state = teacher.fit(examples, 2, 0, "cpu")
+    assert judged(teacher, state, examples, 2).argmax(axis=1).tolist() == [0, 1, 1]
 
 
 def test_an_absent_class_gets_a_millionth_and_rows_sum_to_one() -> None:
