@@ -2,8 +2,8 @@
 
 In memory: `label_issues.judge` beside `filter.find_label_issues` and `rank.get_label_quality_scores`, on
 float32 softmax probabilities with a fifth of the labels moved, in turn, medians of five. From Parquet:
-the detector over files of the soft_labels layout, read in batches; peak memory is that of a process
-which does nothing else. Growth with rows and classes is drawn in docs/images/detection_speed.svg.
+the detector over files of the soft_labels layout, read a row group at a time; peak memory is that of a
+process which does nothing else. Growth with rows and classes is drawn in docs/images/detection_speed.svg.
 """
 
 from __future__ import annotations
@@ -181,14 +181,12 @@ class Files:
 
 
 def read(folder: Path, k: int) -> Iterator[Labelled]:
-    """The rows in batches, anew each time."""
-    batches = (
-        pq.ParquetFile(folder / name).iter_batches(BATCH_ROWS, use_threads=False)
-        for name in ("rows.parquet", "soft_labels.parquet")
-    )
-    for rows, said in zip(*batches, strict=True):
-        n, labels = len(rows), rows["label"].to_numpy()
-        soft = SoftLabels.from_arrow(pa.Table.from_batches([said]), labels, k)
+    """The rows, a row group of both files at a time, anew each time: a reader of whole files reads ahead."""
+    given, said = (pq.ParquetFile(folder / name) for name in ("rows.parquet", "soft_labels.parquet"))
+    for group in range(said.num_row_groups):
+        labels = given.read_row_group(group, ["label"], use_threads=False)["label"].to_numpy()
+        n = len(labels)
+        soft = SoftLabels.from_arrow(said.read_row_group(group, use_threads=False), labels, k)
         yield Labelled(soft.ids, np.arange(n, dtype=np.uint64), np.ones(n, dtype=bool), soft)
 
 

@@ -5,8 +5,8 @@ The curation is `curations/cifar10n_stacked.yaml`. No constant of it was chosen 
 - `VOLUME` = 0.01: the largest weight on the noise matrix's volume at which the matrix stays regular; it
   was chosen on scikit-learn's digits with 30% of the labels moved to the next class, as below;
 - `PRIOR` = 10 rows: what a prior commonly is worth;
-- `predicted_neq_given` and `fix_at: 0.5`: a label is doubted where another class is likelier, and changed
-  where that class is likelier than all others together; there is nothing to choose.
+- `predicted_neq_given` and `fix_at: 0`: a label is doubted where another class is likelier, and replaced by
+  the likeliest; there is nothing to choose.
 
 The same constants serve digits with 8% planted noise, whose figures stand below. Peers: cleanlab's
 default flags and self-confidence on the mean of the teachers and on the best of them, which nobody knows
@@ -46,8 +46,9 @@ def stacked(found: Curated) -> list[Figure]:
     """The chain's own figures, and each teacher's weight."""
     soft, truth = found.opinion("stacked"), found.truth
     issues, decided = found.issues("confident_learning"), found.decisions()
-    (place,) = [name for name in found.store.states("") if name.endswith("-ensemble")]
-    state = found.store.load_state(*place.rsplit("/", 1))
+    partition = found.store.refs("rows")[0].partition
+    (place,) = [name for name in found.store.states(f"{partition}/teach-") if name.endswith("-ensemble")]
+    state = found.store.load_state(*place.split("/"))
     assert state is not None
     arrays, info = state
     weights = dict(zip(info["names"], arrays["weights"], strict=True))

@@ -27,7 +27,7 @@ READERS = 16
 """Files read at once: what takes long is the way to the disk."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Life:
     """A file while a run of versions listed it: those from `since` up to, without, `until`.
 

@@ -54,9 +54,9 @@ class Snapshot:
 
     def own(self, table: str, partition: str) -> Window | None:
         """One partition of a table as a window; None where it is not there."""
-        if partition not in self.refs(table):
-            return None
-        return self.lineup(table).up_to(partition, last=1)[table]
+        lineup = self.lineup(table)
+        place = lineup.places.get(partition)
+        return None if place is None else Window(lineup, table, place, place + 1)
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
@@ -85,6 +85,11 @@ class Lineup:
             for table, refs in self.refs.items()
         }
 
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """The number of each partition."""
+        return {name: number for number, name in enumerate(self.names)}
+
     def up_to(self, partition: str, last: int | None = None) -> dict[str, Window]:
         """The partitions up to and with `partition`, the `last` of those; a window a table."""
         stop = bisect_right(self.names, partition)
@@ -100,7 +105,7 @@ class Lineup:
         return {table: Window(self, table, start, stop) for table in self.refs}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Window:
     """Neighbouring partitions of a table, in name order; may be empty."""
 

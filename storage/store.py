@@ -49,7 +49,7 @@ RECENT_COMMITS = 1000
 SNAPSHOTS = 16
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TableRef:
     """A partition of a table at one moment: what travels between stages.
 

@@ -27,7 +27,7 @@ from tasks.stages.base import Job, Stage
 MAKERS = {table: stage.name for stage in STAGES.values() for table in stage.tables}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Plan:
     """One stage of one partition: what is there, what it would take, and why.
 

@@ -77,6 +77,8 @@ def test_every_relative_link_leads_somewhere(document: Path) -> None:
         ("filter", "ingest"),
         ("encoder", "ingest"),
         ("teach", "teach"),
+        ("ensemble", "teach"),
+        ("audit", "report"),
         ("detect", "detect"),
         ("relabel", "relabel"),
         ("reinforce", "reinforce"),

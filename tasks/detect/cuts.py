@@ -6,8 +6,8 @@ rows are equal at a cut. What threads add up are integers, and what they rank is
 changes no bit.
 
 Memory: a few blocks; tables of k x k; seven bytes a row (its label, the probability of it, whether it is
-the likeliest class) and up to 12 more while all rows are ranked; 12 bytes a row that disagrees with its
-label, and 8 a label to prune.
+the likeliest class) and up to 12 more while all rows are ranked; 8 bytes a row that disagrees with its
+label, and some 30 a label to prune while they are sorted.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def find(
     """
     seen, thresholds = gathered(blocks, k)
     floor, counts = counting.floors(thresholds), np.diff(seen.starts)
-    joint, low, scores, likeliest = counted(blocks, seen, floor, filter_by)
+    joint, low, scores, (at, gains) = counted(blocks, seen, floor, filter_by)
     no_margin, no_given = pruning.Bounds(k, NONE, NONE), np.full(k, -np.inf, np.float32)
     cuts = Cuts(filter_by, thresholds, floor, joint, no_margin, no_given)
     if not len(seen.labels):
@@ -132,7 +132,9 @@ def find(
             true, label = np.divmod(np.flatnonzero(prune), k)
             order = np.argsort(label, kind="stable")
             cells = (label * k + true)[order]
-            margin, tied = cuts_by_noise(blocks, seen, cells, prune[true, label][order], *likeliest)
+            wanted = prune[true, label][order]
+            lowest = pruning.first_bounds(cells, wanted, at, gains)
+            margin, tied = cuts_by_noise(blocks, seen, cells, wanted, lowest)
             cuts = replace(cuts, margin=margin, tied_margin=tied)
     return cuts, seen
 
@@ -143,8 +145,10 @@ def gathered(blocks: Blocks, k: int) -> tuple[Seen, np.ndarray]:
     read = [(np.zeros(0, kind), np.zeros(0, np.float32))]
     read += in_order(lambda block: (block.labels.astype(kind), block.given()), blocks())
     labels, given = (np.concatenate(parts) for parts in zip(*read, strict=True))
-    order, starts = counting.by_class(labels, k)
-    return Seen(labels, given, starts, np.empty(len(labels), bool)), counting.thresholds(given[order], starts)
+    del read
+    starts = counting.class_starts(labels, k)
+    thresholds = counting.thresholds(counting.by_class(given, labels, starts), starts)
+    return Seen(labels, given, starts, np.empty(len(labels), bool)), thresholds
 
 
 def counted(
@@ -157,7 +161,7 @@ def counted(
     joint = np.zeros((k, k), np.int64)
     scores = np.empty(len(seen.labels), np.float32) if ranks_margins else seen.given
     by_noise = filter_by in ("prune_by_noise_rate", "both")
-    cells, gains = [NONE], [np.zeros(0, np.float32)]
+    cells, gains = [np.zeros(0, np.int32)], [np.zeros(0, np.float32)]
 
     def look(block: Block) -> tuple[np.ndarray, counting.Survey, np.ndarray]:
         pred_probs = block.read()
@@ -174,7 +178,7 @@ def counted(
             scores[here] = margins
         if by_noise:
             rows = np.flatnonzero(~found.agrees)
-            cells.append(labels[rows] * k + found.top[rows])
+            cells.append((labels[rows] * k + found.top[rows]).astype(np.int32))
             gains.append(found.highest[rows] - found.given[rows])
     np.fill_diagonal(joint, np.maximum(joint.diagonal(), 1))
     return joint, low, scores, (np.concatenate(cells), np.concatenate(gains))
@@ -193,13 +197,12 @@ def cuts_by_class(seen: Seen, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def cuts_by_noise(
-    blocks: Blocks, seen: Seen, cells: np.ndarray, wanted: np.ndarray, at: np.ndarray, gains: np.ndarray
+    blocks: Blocks, seen: Seen, cells: np.ndarray, wanted: np.ndarray, lowest: np.ndarray
 ) -> tuple[pruning.Bounds, np.ndarray]:
     """For each cell (c,), label * k + class, as many rows as wanted (c,) with the largest margins: what they
-    reach, and places (t,) of rows that are equal at a cut and pruned. at, gains: as `counted` has them."""
+    reach, and places (t,) of rows that are equal at a cut and pruned. lowest: (c,) known lower bounds."""
     k = len(seen.starts) - 1
-    leaders = pruning.Leaders(k, cells, wanted, pruning.first_bounds(cells, wanted, at, gains))
-    cut, full, split = ranked(blocks, seen, leaders, all_rows=False)
+    cut, full, split = ranked(blocks, seen, pruning.Leaders(k, cells, wanted, lowest), all_rows=False)
     deep = np.flatnonzero(~full)
     if len(deep):
         everything = np.full(len(deep), -np.inf, dtype=np.float32)

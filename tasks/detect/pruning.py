@@ -124,12 +124,13 @@ class Leaders:
         self._waiting.clear()
         keys.sort()
         number, starts, sizes = runs(keys)
-        rank = np.arange(len(keys)) - np.repeat(starts, sizes)
-        wanted = np.repeat(self.wanted[number], sizes)
-        full = sizes >= self.wanted[number]
-        last = starts[full] + self.wanted[number[full]] - 1
-        self.bounds.raise_to(number[full], key_margins(keys[last]))
-        self._kept = keys[rank <= wanted]
+        wanted = self.wanted[number]
+        full = sizes >= wanted
+        self.bounds.raise_to(number[full], key_margins(keys[(starts + wanted - 1)[full]]))
+        taken = np.minimum(sizes, wanted + 1)
+        first = np.repeat(starts - np.cumsum(taken) + taken, taken)
+        first += np.arange(len(first))
+        self._kept = keys[first]
 
     def cuts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The margin of the last row wanted of each cell, (c,) float32, -inf where fewer came; which
@@ -167,9 +168,9 @@ def first_bounds(cells: np.ndarray, wanted: np.ndarray, at: np.ndarray, margins:
 
 def runs(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The cells that sorted keys are of, and where each one's keys start and how many they are."""
-    number = (keys >> np.uint64(33)).astype(np.int64)
-    starts = np.flatnonzero(np.diff(number, prepend=-1))
-    return number[starts], starts, np.diff(starts, append=len(keys))
+    cells = keys >> np.uint64(33)
+    starts = np.flatnonzero(np.concatenate([np.ones(min(len(keys), 1), dtype=bool), cells[1:] != cells[:-1]]))
+    return cells[starts].astype(np.int64), starts, np.diff(starts, append=len(keys))
 
 
 class TiedMargins:

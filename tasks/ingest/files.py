@@ -228,7 +228,8 @@ class FileSource(Source):
         pattern = "/".join([glob.escape(str(root)), *parts[:at], f"{before}*{after}"])
         found = {Path(match).name for match in glob.glob(pattern, recursive=True)}
         names = {name[len(before) : len(name) - len(after)] for name in found}
-        names = {name for name in names if re.fullmatch(PARTITION_NAME, name) and self._matches(name)}
+        names = {name for name in names if re.fullmatch(PARTITION_NAME, name)}
+        names = {name for name in names if self._matches(root, rest, name)}
         # A folder that is there and empty is a source to which nothing has come yet.
         if not names and (found or at):
             raise BadSource(f"{self.path}: nothing has arrived there; check path and the name of its files")
@@ -245,11 +246,15 @@ class FileSource(Source):
         root = next(folder for folder in (path, *path.parents) if folder.is_dir())
         return root, path.relative_to(root).as_posix()
 
-    def _matches(self, partition: str | None) -> list[Path]:
-        """Every file that `path` leads to; a folder stands for the files of this form below it."""
-        root, rest = self._split()
+    def _matches(self, root: Path, rest: str, partition: str | None) -> list[Path]:
+        """Every file that the glob `rest` below `root` leads to; a folder stands for the files of this form
+        below it."""
         pattern = rest.replace("{partition}", "*" if partition is None else partition)
-        found = [Path(match) for match in glob.glob(f"{glob.escape(str(root))}/{pattern}", recursive=True)]
+        if not glob.has_magic(pattern):  # one place to look at, of perhaps ten thousand
+            found = [path] if (path := root / pattern).exists() else []
+        else:
+            matches = glob.glob(f"{glob.escape(str(root))}/{pattern}", recursive=True)
+            found = [Path(match) for match in matches]
         return [file for match in found for file in ([match] if match.is_file() else self._expand(match))]
 
     def _expand(self, folder: Path) -> list[Path]:
@@ -278,8 +283,8 @@ class FileSource(Source):
             raise BadSource(
                 f"{self.path}: {partition!r} is no name of a partition; use letters, digits and ._-"
             )
-        root, _ = self._split()
-        found = {path.relative_to(root).as_posix(): path for path in self._matches(partition)}
+        root, rest = self._split()
+        found = {path.relative_to(root).as_posix(): path for path in self._matches(root, rest, partition)}
         if not found:
             what = f"no partition {partition}" if rule == "{partition} in path" else f"no {self.form} file"
             raise BadSource(f"{self.path}: {what} has arrived there; check path and the name of its files")

@@ -7,13 +7,23 @@ import pytest
 from cleanlab.count import calibrate_confident_joint, compute_confident_joint, get_confident_thresholds
 from cleanlab.filter import _keep_at_least_n_per_class
 
-from tasks.detect.counting import by_class, calibrated, floors, prune_counts, rounded, survey, thresholds
+from tasks.detect import counting
+from tasks.detect.counting import (
+    by_class,
+    calibrated,
+    class_starts,
+    floors,
+    prune_counts,
+    rounded,
+    survey,
+    thresholds,
+)
 from tests.tasks.detect.arrays import random_rows
 
 
 def threshold_of(labels: np.ndarray, pred_probs: np.ndarray) -> np.ndarray:
-    order, starts = by_class(labels, pred_probs.shape[1])
-    return thresholds(pred_probs[np.arange(len(labels)), labels][order], starts)
+    starts = class_starts(labels, pred_probs.shape[1])
+    return thresholds(by_class(pred_probs[np.arange(len(labels)), labels], labels, starts), starts)
 
 
 def joint_of(labels: np.ndarray, pred_probs: np.ndarray) -> np.ndarray:
@@ -49,6 +59,17 @@ def test_thresholds_are_cleanlabs_to_the_last_bit() -> None:
         assert ours.tobytes() == theirs.tobytes()
         absent += int(ours.dtype == np.float64)
     assert 0 < absent < 60
+
+
+def test_rows_go_class_by_class_in_row_order_however_many_are_sorted_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    labels = np.array([2, 0, 2, 2, 0, 3, 2], dtype=np.uint16)
+    starts = class_starts(labels, 4)
+    assert starts.tolist() == [0, 2, 2, 6, 7]
+    for part in (1, 3, 100):
+        monkeypatch.setattr(counting, "PART_ROWS", part)
+        assert by_class(np.arange(7), labels, starts).tolist() == [1, 4, 0, 2, 3, 6, 5]
 
 
 def test_a_floor_is_what_reaches_a_threshold() -> None:
