@@ -154,6 +154,10 @@ def worker(environment: Mapping[str, str]) -> Iterator[None]:
             yield
         finally:
             process.terminate()
+            try:
+                process.wait(timeout=30)
+            except subprocess.TimeoutExpired:  # a busy worker may miss the first signal while it starts
+                process.kill()
 
 
 def create_flow_run(scene: Scene) -> str:

@@ -11,7 +11,6 @@ import os
 import re
 from collections.abc import Iterable
 from datetime import date
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -31,9 +30,11 @@ from pydantic import (
 from tasks.detect import AnyDetector
 from tasks.distill import AnyDistiller
 from tasks.errors import BadInput
+from tasks.explain import explain
+from tasks.impossible import impossible
 from tasks.ingest import AnyEncoder, AnyFilter, AnySource
 from tasks.ingest.files import UNKNOWN
-from tasks.redaction import SECRETIVE, redact, remember
+from tasks.redaction import redact, remember
 from tasks.reinforce import AnyReinforcer
 from tasks.relabel import AnyPolicy
 from tasks.report.planted_flips import PlantedFlips
@@ -299,84 +300,6 @@ class Curation(Section):
         return None if self.window == "all" else 1
 
 
-def impossible(c: Curation) -> list[str]:
-    """Sentences for combinations that could only fail later."""
-    encoder, payload = c.ingest.encoder, c.source.payload
-    payload_of = {"images": "image", "features": "features", "texts": "text"}
-    found = []
-    if c.classes and len(set(c.classes)) < len(c.classes):
-        found.append("classes: a name occurs twice")
-    found += class_problems(c)
-    kinds = [detector.kind for detector in c.detect]
-    if len(set(kinds)) < len(kinds):
-        found.append("detect: a detector occurs twice; give each kind once")
-    for stage, needs in (
-        ("detect", "teach"),
-        ("relabel", "detect"),
-        ("reinforce", "relabel"),
-        ("distill", "relabel"),
-    ):
-        if getattr(c, stage) and not getattr(c, needs):
-            found.append(f"{stage} needs {needs}, which is left out; add it or leave out {stage} too")
-    if encoder and payload_of[encoder.reads] != payload:
-        gives = payload or "no payload"
-        found.append(f"ingest.encoder {encoder.kind} reads {encoder.reads}, but the source gives {gives}")
-    teachers = c.teach.teachers if c.teach else ()
-    readers: list[tuple[str, str]] = [
-        (f"teach.teachers[{i}] {t.kind}", reads)
-        for i, t in enumerate(teachers)
-        for reads in sorted(t.looks_at())
-    ]
-    for i, detector in enumerate(c.detect):
-        readers += [(f"detect[{i}] {detector.kind}", reads) for reads in sorted(detector.reads)]
-    if c.distill:
-        readers.append((f"distill {c.distill.kind}", c.distill.reads))
-    if c.reinforce:
-        readers.append((f"reinforce {c.reinforce.kind}", c.reinforce.reads))
-        if c.teach and not any(t.cross_fitted and t.looks_at() & VIEWED for t in c.teach.teachers):
-            found.append("reinforce needs a teacher that can be asked about views; precomputed ones cannot")
-    if "crowdlab" in kinds and any(t.kind == "annotators" for t in teachers):
-        found.append(
-            "detect crowdlab weighs people against teachers that look at rows; leave out teacher annotators"
-        )
-    if c.audit and not c.detect:
-        found.append("audit asks detectors, which are left out; add detect or leave out audit too")
-    if c.audit and "annotator" in c.audit.noise and not c.source.annotated:
-        found.append("audit.noise: annotator plants what people said, so source must map annotations")
-    for where, reads in readers:
-        if reads == "embedding" and encoder is None:
-            found.append(f"{where} reads embeddings, so ingest needs an encoder")
-        if reads == "annotations" and not c.source.annotated:
-            found.append(f"{where} reads annotations, so source must map annotators or annotations")
-        if reads == "dynamics" and not any(teacher.records_dynamics for teacher in teachers):
-            found.append(f"{where} reads how a network learned each row, so teach needs a convnet teacher")
-        if reads in payload_of and payload_of[reads] != payload:
-            found.append(f"{where} reads {reads}, but the source gives {payload or 'no payload'}")
-    return found
-
-
-VIEWED = frozenset({"images", "embedding"})
-"""What a view of a row has."""
-
-
-def class_problems(c: Curation) -> list[str]:
-    """Sentences for names of classes that cannot be meant."""
-    found = []
-    for old, new in c.rename.items():
-        if not old or not new:
-            found.append("rename: a class has an empty name; write old: new")
-        elif new in c.rename:
-            found.append(f"rename: {new} is both a new name and an old one; write {old}: {c.rename[new]}")
-        elif c.classes and new not in c.classes:
-            found.append(f"rename: {new} is not among classes; write it there in the place of {old}")
-    for name in c.retired:
-        if c.classes and name not in c.classes:
-            found.append(f"retired: {name} is not among classes; keep it there, in its place")
-        elif name in c.rename:
-            found.append(f"retired: {name} is called {c.rename[name]} now; retire it by that name")
-    return found
-
-
 def load(path: str | Path, **overrides: Any) -> Curation:
     """Read and check a curation; `overrides` replace top-level keys. Raises BadInput."""
     file = Path(path)
@@ -428,63 +351,3 @@ def anchor_paths(raw: dict[str, Any], folder: Path) -> None:
     for part in [*parts, *others]:
         if isinstance(part, dict) and isinstance(part.get("path"), str):
             part["path"] = os.path.normpath(folder / part["path"])
-
-
-def explain(error: ValidationError, raw: dict[str, Any]) -> str:
-    """The first problem as one sentence: the place, what is there, what would be right."""
-    first = error.errors(include_url=False)[0]
-    place = place_of(first["loc"], raw)
-    return sentence(place, first["type"], first.get("input"), first["msg"], first.get("ctx", {}))
-
-
-def place_of(loc: tuple[int | str, ...], raw: Any) -> str:
-    """The path in the YAML. Pydantic's own has levels that no file has: a method's kind, a union's branch."""
-    place, here = "", raw
-    for item in loc:
-        if isinstance(item, int) and isinstance(here, list):
-            place, here = f"{place}[{item}]", here[item]
-        elif isinstance(here, dict) and here.get("kind") != item:
-            place, here = f"{place}.{item}" if place else str(item), here.get(item)
-    return place
-
-
-def sentence(place: str, kind: str, value: Any, message: str, context: dict[str, Any]) -> str:
-    shown = redact(repr(value) if isinstance(value, str) else str(value))
-    if SECRETIVE.search(place):
-        shown = "not told here"
-    shown = shown if len(shown) <= 60 else shown[:57] + "…"
-    bounds = {
-        "less_than_equal": "must be at most {le}",
-        "less_than": "must be less than {lt}",
-        "greater_than_equal": "must be at least {ge}",
-        "greater_than": "must be more than {gt}",
-        "literal_error": "must be {expected}",
-        "union_tag_invalid": "has no such kind; there are {expected_tags}",
-        "string_pattern_mismatch": "must match {pattern}",
-    }
-    if kind == "missing":
-        return f"{place} is missing"
-    if kind == "union_tag_not_found":
-        return f"{place} needs a kind; `winnow methods` lists them"
-    if kind == "extra_forbidden":
-        key = place.rpartition(".")[2]
-        near = get_close_matches(key, known_keys(), n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        return f"{place} is not a key that winnow knows{hint}"
-    if kind == "union_tag_invalid":
-        return f"{place}.kind is {context['tag']!r}, must be one of {context['expected_tags']}"
-    if kind in bounds:
-        return f"{place} is {shown}, {bounds[kind].format(**context)}"
-    if kind == "value_error":
-        text = message.removeprefix("Value error, ")
-        return f"{place}: {text}" if place else text
-    return f"{place} is {shown}: {message[0].lower()}{message[1:]}"
-
-
-def known_keys() -> set[str]:
-    """Every field of every section and method, for suggestions."""
-    sections: list[type[BaseModel]] = [Curation, Ingest, Teach, Refit, Gate, Waiver, Runner]
-    from tasks.catalog import METHODS
-
-    sections += [method for methods in METHODS.values() for method in methods]
-    return {name for section in sections for name in section.model_fields}

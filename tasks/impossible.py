@@ -1,0 +1,86 @@
+"""Combinations in a curation that could only fail later, each a sentence that says what to do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tasks.config import Curation
+
+
+def impossible(c: Curation) -> list[str]:
+    """Sentences for combinations that could only fail later."""
+    encoder, payload = c.ingest.encoder, c.source.payload
+    payload_of = {"images": "image", "features": "features", "texts": "text"}
+    found = []
+    if c.classes and len(set(c.classes)) < len(c.classes):
+        found.append("classes: a name occurs twice")
+    found += class_problems(c)
+    kinds = [detector.kind for detector in c.detect]
+    if len(set(kinds)) < len(kinds):
+        found.append("detect: a detector occurs twice; give each kind once")
+    for stage, needs in (
+        ("detect", "teach"),
+        ("relabel", "detect"),
+        ("reinforce", "relabel"),
+        ("distill", "relabel"),
+    ):
+        if getattr(c, stage) and not getattr(c, needs):
+            found.append(f"{stage} needs {needs}, which is left out; add it or leave out {stage} too")
+    if encoder and payload_of[encoder.reads] != payload:
+        gives = payload or "no payload"
+        found.append(f"ingest.encoder {encoder.kind} reads {encoder.reads}, but the source gives {gives}")
+    teachers = c.teach.teachers if c.teach else ()
+    readers: list[tuple[str, str]] = [
+        (f"teach.teachers[{i}] {t.kind}", reads)
+        for i, t in enumerate(teachers)
+        for reads in sorted(t.looks_at())
+    ]
+    for i, detector in enumerate(c.detect):
+        readers += [(f"detect[{i}] {detector.kind}", reads) for reads in sorted(detector.reads)]
+    if c.distill:
+        readers.append((f"distill {c.distill.kind}", c.distill.reads))
+    if c.reinforce:
+        readers.append((f"reinforce {c.reinforce.kind}", c.reinforce.reads))
+        if c.teach and not any(t.cross_fitted and t.looks_at() & VIEWED for t in c.teach.teachers):
+            found.append("reinforce needs a teacher that can be asked about views; precomputed ones cannot")
+    if "crowdlab" in kinds and any(t.kind == "annotators" for t in teachers):
+        found.append(
+            "detect crowdlab weighs people against teachers that look at rows; leave out teacher annotators"
+        )
+    if c.audit and not c.detect:
+        found.append("audit asks detectors, which are left out; add detect or leave out audit too")
+    if c.audit and "annotator" in c.audit.noise and not c.source.annotated:
+        found.append("audit.noise: annotator plants what people said, so source must map annotations")
+    for where, reads in readers:
+        if reads == "embedding" and encoder is None:
+            found.append(f"{where} reads embeddings, so ingest needs an encoder")
+        if reads == "annotations" and not c.source.annotated:
+            found.append(f"{where} reads annotations, so source must map annotators or annotations")
+        if reads == "dynamics" and not any(teacher.records_dynamics for teacher in teachers):
+            found.append(f"{where} reads how a network learned each row, so teach needs a convnet teacher")
+        if reads in payload_of and payload_of[reads] != payload:
+            found.append(f"{where} reads {reads}, but the source gives {payload or 'no payload'}")
+    return found
+
+
+VIEWED = frozenset({"images", "embedding"})
+"""What a view of a row has."""
+
+
+def class_problems(c: Curation) -> list[str]:
+    """Sentences for names of classes that cannot be meant."""
+    found = []
+    for old, new in c.rename.items():
+        if not old or not new:
+            found.append("rename: a class has an empty name; write old: new")
+        elif new in c.rename:
+            found.append(f"rename: {new} is both a new name and an old one; write {old}: {c.rename[new]}")
+        elif c.classes and new not in c.classes:
+            found.append(f"rename: {new} is not among classes; write it there in the place of {old}")
+    for name in c.retired:
+        if c.classes and name not in c.classes:
+            found.append(f"retired: {name} is not among classes; keep it there, in its place")
+        elif name in c.rename:
+            found.append(f"retired: {name} is called {c.rename[name]} now; retire it by that name")
+    return found
