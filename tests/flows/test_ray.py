@@ -135,7 +135,7 @@ def test_every_stage_s_methods_are_found_in_its_section(digits_yaml: Digits, tmp
 
     curation = load(digits_yaml(tmp_path, teach={"teachers": [{"kind": "linear"}, {"kind": "convnet"}]}))
     kinds = {stage: [m.kind for m in methods_in(getattr(curation, stage))] for stage in ("ingest", "teach")}
-    assert kinds == {"ingest": ["exact_duplicates", "pixels"], "teach": ["linear", "convnet"]}
+    assert kinds == {"ingest": ["exact_duplicates", "pixels"], "teach": ["linear", "convnet", "mean"]}
     assert methods_in(None) == []
 
 
