@@ -2,8 +2,9 @@
 
 A block `<!-- figures: NAME -->…<!-- /figures -->` of README.md or docs/*.md is filled from
 benchmarks/results/NAME.json, so no figure is ever typed; `figures: NAME goals` takes only the figures
-that have a goal. `--check` changes nothing and exits 1 where
-a document is behind its results.
+that have a goal, `figures: NAME like TEXT` those whose name holds a text. A figure `… (std)` stands with
+the one before it, of which it is the standard deviation. `--check` changes nothing and exits 1 where a
+document is behind its results.
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ from pathlib import Path
 from benchmarks.figures import shown
 
 ROOT = Path(__file__).parent.parent
+SPREAD = " (std)"
 BLOCK = re.compile(
-    r"(<!-- figures: (?P<name>\w+)(?P<goals> goals)? -->\n).*?(?P<end><!-- /figures -->)", re.DOTALL
+    r"(<!-- figures: (?P<name>\w+)(?P<goals> goals)?(?: like (?P<like>[^>]+?))? -->\n)"
+    r".*?(?P<end><!-- /figures -->)",
+    re.DOTALL,
 )
 
 
@@ -48,30 +52,33 @@ def fill(text: str, results: Path) -> str:
     """The text with every block filled in. Raises FileNotFoundError where a result is missing."""
 
     def filled(block: re.Match[str]) -> str:
-        return block[1] + table(results / f"{block['name']}.json", bool(block["goals"])) + block["end"]
+        path = results / f"{block['name']}.json"
+        return block[1] + table(path, bool(block["goals"]), block["like"] or "") + block["end"]
 
     return BLOCK.sub(filled, text)
 
 
-def table(path: Path, goals_only: bool) -> str:
+def table(path: Path, goals_only: bool, like: str = "") -> str:
     """A result as a Markdown table, with the command that measures it again."""
-    name = path.stem
     if not path.exists():
-        raise FileNotFoundError(f"no result for {name}; run `python -m benchmarks {name}`")
+        raise FileNotFoundError(f"no result for {path.stem}; run `python -m benchmarks {path.stem}`")
     result = json.loads(path.read_text(encoding="utf-8"))
     lines = ["| figure | value | goal | compared with |", "|---|---|---|---|"]
+    spreads = {f["name"].removesuffix(SPREAD): f["value"] for f in result["figures"] if SPREAD in f["name"]}
     for figure in result["figures"]:
-        if goals_only and figure["goal"] is None:
+        name = figure["name"]
+        if (goals_only and figure["goal"] is None) or like not in name or name.endswith(SPREAD):
             continue
+        value = shown(figure["value"], figure["unit"]) + ("" if figure["holds"] else " (missed)")
         cells = (
-            figure["name"],
-            shown(figure["value"], figure["unit"]) + ("" if figure["holds"] else " (missed)"),
+            name,
+            f"{value} ± {shown(spreads[name])}" if name in spreads else value,
             figure["goal"] or "",
             figure["peer"] or "",
         )
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     machine = result["machine"]
-    lines += ["", f"`python -m benchmarks {name}`, {machine['cores']} cores of {machine['cpu']}.", ""]
+    lines += ["", f"`python -m benchmarks {path.stem}`, {machine['cores']} cores of {machine['cpu']}.", ""]
     return "\n".join(lines)
 
 
