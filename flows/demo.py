@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 from importlib.resources import files
 from pathlib import Path
 
@@ -55,6 +58,7 @@ def sum_up(store: Store, night: str, path: Path) -> None:
         example = query.select(connection, AN_EXAMPLE)["id"].to_pylist()
     if page := store.report_path(night):
         show.line(f"report: {store.address(page)}")
+    winnow = "winnow" if shutil.which("winnow") else os.path.relpath(sys.argv[0])
     for row in example:
-        show.line(f"try: winnow why {path} {row}")
-    show.line(f'try: winnow sql {path} "SELECT action, count(*) FROM labels GROUP BY action"')
+        show.line(f"try: {winnow} why {path} {row}")
+    show.line(f'try: {winnow} sql {path} "SELECT action, count(*) FROM labels GROUP BY action"')

@@ -100,6 +100,10 @@ class Lineup:
         stop = bisect_left(self.names, partition)
         return self.run(max(stop - last, 0) if last else 0, stop)
 
+    def between(self, first: str, last: str) -> dict[str, Window]:
+        """The partitions from `first` to `last`, both with; a window a table."""
+        return self.run(bisect_left(self.names, first), bisect_right(self.names, last))
+
     def run(self, start: int, stop: int) -> dict[str, Window]:
         """The partitions from number `start` to `stop` in name order; a window a table."""
         return {table: Window(self, table, start, stop) for table in self.refs}
@@ -120,6 +124,11 @@ class Window:
     @property
     def partitions(self) -> list[str]:
         return self.lineup.names[self.start : self.stop]
+
+    @property
+    def first(self) -> str:
+        """The earliest of at least one partition, by name."""
+        return self.lineup.names[self.start]
 
     @property
     def refs(self) -> tuple[TableRef, ...]:

@@ -276,6 +276,11 @@ class Labelled(Rows):
         """(n,) int32 given label, -1 where there is none."""
         return self.soft.labels
 
+    @property
+    def learnable(self) -> np.ndarray:
+        """(n,) bool, labelled rows of the training split: what a held-out row is called decides nothing."""
+        return self.trains & (self.labels >= 0)
+
 
 @dataclass(frozen=True)
 class Evidence(Rows):

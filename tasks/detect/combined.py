@@ -113,19 +113,15 @@ class Combined(Detector):
 def sampled(window: Window) -> tuple[np.ndarray, np.ndarray]:
     """Log-probabilities (r, k) and labels (r,) of the labelled training rows that the noise matrix is
     fitted on, in window order."""
-    keys = np.concatenate([shard.keys[usable(shard)] for shard in window])
+    keys = np.concatenate([shard.keys[shard.learnable] for shard in window])
     chosen = keys[noise_matrix.sample(keys, 1, window.n_classes)]
     last = chosen.max() if len(chosen) else np.uint64(0)
     probs, labels = [np.zeros((0, window.n_classes))], [np.zeros(0, np.int32)]
     for shard in window:
-        taken = shard.soft.take(usable(shard) & (shard.keys <= last))
+        taken = shard.soft.take(shard.learnable & (shard.keys <= last))
         probs.append(np.maximum(taken.pred_probs(), LEAST))
         labels.append(taken.labels)
     return np.log(np.concatenate(probs)), np.concatenate(labels)
-
-
-def usable(shard: Labelled) -> np.ndarray:
-    return shard.trains & (shard.labels >= 0)
 
 
 def qualities(rows: Labelled, state: State) -> list[np.ndarray]:

@@ -23,7 +23,6 @@ TYPICAL_ROWS = 4096
 """Rows that a window's typical distance is taken from: its median is then that of the window to within
 one percent of rank (the standard error is 1 / (2 sqrt(4096)))."""
 
-
 NOTHING = Points(np.zeros((0, 0), np.float32), np.zeros(0, np.uint64), np.zeros(0, np.int32))
 
 
@@ -57,8 +56,7 @@ def everyone(shard: Labelled) -> np.ndarray:
 
 
 def voters(shard: Labelled) -> np.ndarray:
-    """Labelled rows of the training split: what a held-out row is called decides on no other row."""
-    return shard.trains & (shard.labels >= 0)
+    return shard.learnable
 
 
 def sampled(points: Iterator[Points], most: int) -> Points:
@@ -68,11 +66,7 @@ def sampled(points: Iterator[Points], most: int) -> Points:
     for part in points:
         joined = Points.concat([*kept, part])
         kept = [joined.take(np.argsort(mix(joined.groups, 1), kind="stable")[:most])]
-    return (
-        kept[0]
-        if kept
-        else Points(np.zeros((0, 0), np.float32), np.zeros(0, np.uint64), np.zeros(0, np.int32))
-    )
+    return kept[0] if kept else NOTHING
 
 
 def closest(queries: Points, references: Iterator[Points], k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -99,6 +93,11 @@ def typical_distance(window: Window, kind: str) -> float:
     found, _ = closest(sample, stream(window, kind, everyone), 1)
     found = found[np.isfinite(found)]
     return float(np.median(found)) if len(found) else 0.0
+
+
+def radius_of(window: Window, kind: str, share: float) -> np.ndarray:
+    """The cosine distance up to which rows are near copies, (1,) float64: a share of the typical distance."""
+    return np.array([max(share * typical_distance(window, kind), RESOLUTION)])
 
 
 def nothing_found(shard: Labelled) -> Issues:

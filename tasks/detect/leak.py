@@ -19,7 +19,7 @@ from pydantic import Field
 
 from tasks.data import Issues, Labelled, State
 from tasks.detect import Detector, Window
-from tasks.detect.embedded import RESOLUTION, distances, nothing_found, points_of, stream, typical_distance
+from tasks.detect.embedded import distances, nothing_found, points_of, radius_of, stream
 from tasks.detect.nearest import nearest
 
 
@@ -37,17 +37,16 @@ class Leak(Detector):
 
     def fit(self, window: Window) -> State:
         """Array `radius` (1,) float64: the cosine distance up to which a row is a near copy."""
-        radius = max(self.radius * typical_distance(window, self.kind), RESOLUTION)
         some = any((~shard.trains).any() for shard in window)
         notes = [] if some else ["nothing can leak: the window has no held-out row"]
-        return State({"radius": np.array([radius])}, {"notes": notes})
+        return State({"radius": radius_of(window, self.kind, self.radius)}, {"notes": notes})
 
     def apply(self, shard: Labelled, state: State, window: Window) -> Issues:
         """score: d / (d + radius), d the distance to the nearest held-out row: 0 for a copy, one half at the
         radius, 1 where no row is held out. No suggestion."""
         from tasks.teach.rowwise import one_thread
 
-        issues, known = nothing_found(shard), np.flatnonzero(shard.trains & (shard.labels >= 0))
+        issues, known = nothing_found(shard), np.flatnonzero(shard.learnable)
         if not len(known):
             return issues
         rows = points_of(shard.take(known), self.kind)

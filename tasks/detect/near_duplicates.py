@@ -23,14 +23,7 @@ from pydantic import Field
 
 from tasks.data import Issues, Labelled, State
 from tasks.detect import Detector, Window
-from tasks.detect.embedded import (
-    RESOLUTION,
-    nothing_found,
-    points_of,
-    stream,
-    typical_distance,
-    voters,
-)
+from tasks.detect.embedded import nothing_found, points_of, radius_of, stream, voters
 from tasks.detect.nearest import count_within
 
 
@@ -48,8 +41,7 @@ class NearDuplicates(Detector):
 
     def fit(self, window: Window) -> State:
         """Array `radius` (1,) float64: the cosine distance up to which rows are duplicates."""
-        radius = max(self.radius * typical_distance(window, self.kind), RESOLUTION)
-        return State({"radius": np.array([radius])}, {})
+        return State({"radius": radius_of(window, self.kind, self.radius)}, {})
 
     def apply(self, shard: Labelled, state: State, window: Window) -> Issues:
         """score: the share of the group that has the row's label, 1 for a row without duplicates. A tie for

@@ -48,7 +48,7 @@ class TrainingDynamics(Detector):
         """Nothing but a sentence in `info["notes"]` on labelled training rows that no network trained on."""
         rows = unseen = 0
         for shard in window:
-            asked = (shard.labels >= 0) & shard.trains
+            asked = shard.learnable
             rows += int(asked.sum())
             unseen += int((asked & ~known(shard)).sum())
         notes = [f"{unseen} of {rows} labelled training rows were in no recorded training and are not judged"]

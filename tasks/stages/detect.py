@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -43,12 +44,11 @@ class DetectStage(Stage):
     ) -> dict[str, TableWindow | None]:
         """The window's rows and soft labels; for who weighs findings, also what people decided on them."""
         found = super().inputs(curation, snapshot, partition, made)
-        rows, reviews = found["rows"], snapshot.lineup("reviews").up_to(partition)["reviews"]
-        if rows is None or not any(detector.combines for detector in curation.detect):
+        rows = found["rows"]
+        if rows is None or not weighers(curation.detect):
             return found
-        late = sum(name < rows.partitions[0] for name in reviews.partitions)
-        within = TableWindow(reviews.lineup, "reviews", late, reviews.stop)
-        return {**found, "reviews": within} if len(within) else found
+        reviews = snapshot.lineup("reviews").between(rows.first, partition)["reviews"]
+        return {**found, "reviews": reviews} if len(reviews) else found
 
     def rounds(self, job: Job) -> list[list[str]]:
         rounds = judges(job.curation.detect), weighers(job.curation.detect)
@@ -89,7 +89,7 @@ def window_for(job: Job, number: int) -> Window:
 
 def stream(job: Job, reads: frozenset[str], first: int = 0) -> Iterator[Labelled]:
     """The rows of the window from its partition number `first` on, in runs, in order."""
-    for number, ref in list(enumerate(job.inputs["rows"]))[first:]:
+    for number, ref in islice(enumerate(job.inputs["rows"]), first, None):
         for span in runs(ref.rows, len(job.classes)):
             yield labelled(job, number, reads, span)
 

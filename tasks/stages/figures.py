@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 import pyarrow.compute as pc
 
-from tasks.data import ACTIONS, ONE, Decisions, Issues, SoftLabels, ints_or_minus_one
+from tasks.data import ACTIONS, ONE, Decisions, Issues, SoftLabels, State, ints_or_minus_one
 from tasks.detect.together import decisive
 from tasks.report import (
     Arrival,
@@ -116,14 +116,15 @@ def findings(job: Job) -> dict[str, Issues]:
 
 
 def annotators(job: Job) -> list[Figure]:
-    """Everyone's quality, from the detector that weighs annotators."""
-    for number, detector in enumerate(job.curation.detect):
-        if detector.kind == "crowdlab" and "issues" in job.inputs:
-            name = f"detect-{job.own('issues').fingerprint}-detector{number}"
-            state = load_state(job.store, job.partition, name)
-            quality, labels = state.arrays["quality"], state.arrays["labels"]
-            return metrics.annotators(state.info["annotators"], quality, labels)
-    return []
+    """Everyone's quality, from a detector that weighed annotators."""
+    weighed = [state for state in judgements(job) if "annotators" in state.info]
+    return [
+        figure
+        for state in weighed[:1]
+        for figure in metrics.annotators(
+            state.info["annotators"], state.arrays["quality"], state.arrays["labels"]
+        )
+    ]
 
 
 def decisions(job: Job) -> Decisions:
@@ -141,16 +142,17 @@ def rejections(job: Job) -> tuple[Rejection, ...]:
 
 def notes(job: Job) -> tuple[str, ...]:
     """What detectors and the policy had to say about the run as a whole."""
-    said: list[str] = []
+    return tuple(note for state in judgements(job) for note in state.info.get("notes", []))
+
+
+def judgements(job: Job) -> Iterator[State]:
+    """What the fits of detectors and policy left, in order."""
     names = {"issues": [f"detector{i}" for i in range(len(job.curation.detect))], "labels": ["policy"]}
     stages = {"issues": "detect", "labels": "relabel"}
     for table, parts in names.items():
         for part in parts if table in job.inputs else []:
-            state = load_state(
-                job.store, job.partition, f"{stages[table]}-{job.own(table).fingerprint}-{part}"
-            )
-            said += state.info.get("notes", [])
-    return tuple(said)
+            fingerprint = job.own(table).fingerprint
+            yield load_state(job.store, job.partition, f"{stages[table]}-{fingerprint}-{part}")
 
 
 def label_change(job: Job) -> LabelChange:

@@ -39,6 +39,14 @@ def test_a_window_ends_with_its_partition_and_holds_the_last_that_are_asked_for(
     assert three.before("a")["rows"].digest == f"{0:032x}"
 
 
+def test_a_window_may_be_named_by_its_ends_whether_or_not_they_are_there() -> None:
+    some = lineup(ref("b"), ref("c"), ref("e"))
+    assert some.between("b", "c")["rows"].partitions == ["b", "c"]
+    assert some.between("a", "d")["rows"].partitions == ["b", "c"]
+    assert some.between("d", "d")["rows"].partitions == []
+    assert some.between("c", "e")["rows"].first == "c"
+
+
 def test_only_partitions_that_every_table_has_are_lined_up() -> None:
     both = Lineup({"rows": {p: ref(p) for p in "abc"}, "labels": {p: ref(p, table="labels") for p in "acd"}})
     windows = both.up_to("c")
