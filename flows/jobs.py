@@ -13,6 +13,7 @@ curation once, then names and outcomes. They share the parent's Prefect server.
 
 from __future__ import annotations
 
+import importlib
 import os
 import queue
 import signal
@@ -37,6 +38,10 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 3
 """How often a partition is begun whose child dies under it."""
+
+LIBRARIES = ("torch", "torch._dynamo", "sklearn.metrics", "PIL.Image", "tasks.report.page")
+"""What stages import where they need it, which takes seconds: a child does so before it holds a partition,
+since what dies under its first piece of work is done again. Torch's optimizers need its compiler."""
 
 
 @dataclass(frozen=True)
@@ -236,7 +241,8 @@ def curating(curation: Curation, stage: str | None = None) -> Callable[[str, Tel
     """The trade of curating partitions, or of bringing their one stage up to date."""
     for name in [name for name in os.environ if name.startswith("PREFECT__")]:
         del os.environ[name]  # the parent's own flow run, and the channel over which it is cancelled
-    import torch  # noqa: F401 - takes seconds, which would else be the first partition's
+    for library in LIBRARIES:
+        importlib.import_module(library)
 
     from flows.curate import curate, one_stage
     from flows.engine import task_runner

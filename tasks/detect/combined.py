@@ -43,7 +43,7 @@ class Combined(Detector):
     """P(error) from the stacked posterior and every detector's score, calibrated on people's decisions."""
 
     kind: Literal["combined"] = "combined"
-    revision: ClassVar[int] = 1
+    revision: ClassVar[int] = 2
     paper: ClassVar[str] = (
         "Platt, Probabilistic Outputs for Support Vector Machines, 1999; Patrini et al. 2017"
     )

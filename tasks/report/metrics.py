@@ -55,6 +55,20 @@ def teach(opinions: Mapping[str, SoftLabels], truth: np.ndarray) -> list[Figure]
     return figures
 
 
+def soft_labels(soft: SoftLabels) -> list[Figure]:
+    """Bytes a row of classes, weights, tail and the given label's weight, before Parquet packs them, which
+    depends on the shards; and the probability that top-k left to the classes without a name."""
+    if not len(soft):
+        return []
+    size = soft.classes.itemsize + soft.weights.itemsize
+    bytes_a_row = soft.classes.shape[1] * size + soft.tail.itemsize + soft.given_weight.itemsize
+    cut = int(soft.tail.sum(dtype=np.int64)) / (ONE * len(soft))
+    return [
+        Figure("teach", "soft_label_bytes", bytes_a_row, "bytes a row"),
+        Figure("teach", "soft_label_mass_cut", cut, "share"),
+    ]
+
+
 def not_summing_to_one(soft: SoftLabels) -> np.ndarray:
     """Which rows' stored probabilities are a hundredth or more away from 1 together, (n,) bool."""
     listed = (soft.classes == soft.labels[:, None]).any(axis=1)

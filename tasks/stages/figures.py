@@ -43,7 +43,8 @@ def figures(
     truth = partition_truth(job)
     found = metrics.ingest(rows.rows, rejects.rows) + metrics.labelled(given_labels(job))
     if "soft_labels" in job.inputs:
-        found += metrics.teach(opinions(job), truth)
+        held = opinions(job)
+        found += metrics.teach(held, truth) + metrics.soft_labels(held[ensemble(job)])
     if "issues" in job.inputs:
         heard = [job.curation.detect[number].kind for number in decisive(job.curation.detect)]
         found += metrics.detect(findings(job), given_labels(job), truth, heard)
@@ -104,8 +105,14 @@ def opinions(job: Job) -> dict[str, SoftLabels]:
     """Every teacher's and the ensemble's soft labels of the partition."""
     teach = job.curation.teach
     assert teach is not None
-    names = [name for teacher in teach.teachers for name in teacher.names()] + [teach.ensemble.kind]
+    names = [name for teacher in teach.teachers for name in teacher.names()] + [ensemble(job)]
     return {name: opinion(job, job.own("soft_labels"), job.own("rows"), name) for name in names}
+
+
+def ensemble(job: Job) -> str:
+    """Under which name the teachers' common opinion is stored."""
+    assert job.curation.teach is not None
+    return job.curation.teach.ensemble.kind
 
 
 def findings(job: Job) -> dict[str, Issues]:
@@ -203,9 +210,10 @@ def summary(payload: Mapping[str, Any]) -> str:
 
 def teachers(job: Job) -> tuple[TeacherQuality, ...]:
     """Each teacher against the given labels, and against the truth where it is known."""
-    known = {f.name: f.value for f in metrics.teach(opinions(job), partition_truth(job))}
+    held = opinions(job)
+    known = {f.name: f.value for f in metrics.teach(held, partition_truth(job))}
     found = []
-    for name, soft in opinions(job).items():
+    for name, soft in held.items():
         prefix = f"teacher_{metrics.snake(name)}"
         labelled = soft.labels >= 0
         if f"{prefix}_accuracy_given" in known:

@@ -26,7 +26,7 @@ class Stacked(Ensemble):
     """Teachers weighed by a likelihood that allows for wrong labels."""
 
     kind: Literal["stacked"] = "stacked"
-    revision: ClassVar[int] = 1
+    revision: ClassVar[int] = 2
     paper: ClassVar[str] = "Patrini et al., Making Deep Neural Networks Robust to Label Noise, CVPR 2017"
     fitted: ClassVar[bool] = True
 

@@ -147,10 +147,21 @@ def test_probabilities_that_do_not_sum_to_one_are_counted_by_row() -> None:
     assert both["share_not_summing_to_one"] == 0
 
 
+def test_what_soft_labels_cost_and_leave_out_by_hand() -> None:
+    """Two classes of four kept: 2 * (4 + 2) bytes and 2 + 2 more; a fifth is left to the others, and a
+    tenth where one of them is the given label."""
+    probs = np.array([[0.5, 0.3, 0.1, 0.1], [0.5, 0.3, 0.1, 0.1]])
+    soft = SoftLabels.from_pred_probs(ids(2), int32([0, 3]), probs, top_k=2)
+    found = values(metrics.soft_labels(soft))
+    assert found["soft_label_bytes"] == 16
+    assert found["soft_label_mass_cut"] == pytest.approx(0.15, abs=1e-4)
+
+
 def test_no_rows_and_no_methods_give_no_figures() -> None:
     nothing = np.zeros(0, np.int32)
     empty = SoftLabels.from_pred_probs(ids(0), nothing, np.zeros((0, 3)), top_k=2)
     assert metrics.teach({"t": empty}, nothing) == metrics.teach({}, nothing) == []
+    assert metrics.soft_labels(empty) == []
     assert (
         metrics.detect({}, nothing, nothing, [])
         == metrics.detect({"d": issues([], [])}, nothing, nothing, ["d"])
