@@ -94,7 +94,7 @@ def descend(probs: np.ndarray, labels: np.ndarray, start: np.ndarray) -> tuple[f
     to 1; labels: (n,) int; start: (k, k), all positive."""
     import torch
 
-    m, n, k = probs.shape
+    m, n, _ = probs.shape
     opinions, given = torch.from_numpy(probs), torch.from_numpy(labels.astype(np.int64))
     merits = torch.zeros(m, dtype=torch.float64, requires_grad=True)
     sharpness = torch.zeros((), dtype=torch.float64, requires_grad=True)

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tasks.data import Issues, Labelled, SoftLabels
+from tasks.data import Issues, Labelled, SoftLabels, State
 from tasks.detect import Window
-from tasks.detect.combined import Combined
+from tasks.detect.combined import Combined, as_many_as_expected
 from tests.tasks.detect.rows import labelled
 
 
@@ -58,6 +58,32 @@ def test_what_people_decided_makes_the_probability_mean_what_it_says() -> None:
     assert (after.is_issue == (after.p_error > 0.5)).all()
     np.testing.assert_allclose(after.score, 1 - after.p_error, atol=1e-6)
     assert ((after.is_issue & wrong).sum() / after.is_issue.sum()) > 0.8
+
+
+def test_without_people_as_many_are_flagged_as_the_probabilities_add_up_to() -> None:
+    rows, truth = world(3000, 9)
+    nobody = replace(rows.take(np.arange(0)), decided=np.zeros(0, np.int32))
+    window = Window.of(rows, people=nobody)
+    found = Combined().apply(rows, Combined().fit(window), window)
+    expected = found.p_error.sum()
+    assert (found.p_error > 0.5).sum() < 0.95 * expected
+    assert 0.99 * expected < found.is_issue.sum() <= expected
+    assert found.p_error[found.is_issue].min() > found.p_error[~found.is_issue].max()
+    wrong = rows.labels != truth
+    assert (found.is_issue & wrong).sum() > ((found.p_error > 0.5) & wrong).sum()
+
+
+def test_what_is_more_likely_wrong_than_right_is_flagged_though_it_adds_up_to_less() -> None:
+    """A noise matrix that says nothing leaves P(error) to the teachers: 0.55 twice adds up to one row."""
+    probs = np.array([[1.0, 0.0]] * 18 + [[0.45, 0.55]] * 2)
+    ids = np.arange(20).astype(str).astype(object)
+    rows = labelled(SoftLabels.from_pred_probs(ids, np.zeros(20, np.int32), probs, 2))
+    state = State({"noise_matrix": np.full((2, 2), 0.5)}, {"temperature": 1.0, "reviews": 0})
+    window = Window.of(rows)
+    state.info["flag_from"] = as_many_as_expected(window, state)
+    found = Combined().apply(rows, state, window)
+    assert found.p_error[18:] == pytest.approx([0.55, 0.55], abs=1e-4)
+    assert found.is_issue.tolist() == (np.arange(20) >= 18).tolist()
 
 
 def test_it_listens_to_a_useful_detector_and_not_to_noise() -> None:
