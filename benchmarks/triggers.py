@@ -16,11 +16,13 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -180,14 +182,21 @@ def final_state(scene: Scene, flow_run: str, seconds: float = 300) -> tuple[str,
 
 
 def ask(scene: Scene, path: str, body: Any = None) -> Any:
-    """The server's API."""
+    """The server's API, asked again for a minute while its database is busy."""
     request = urllib.request.Request(
         f"{scene.environment['PREFECT_API_URL']}/{path}",
         data=None if body is None else json.dumps(body).encode(),
         headers={"Content-Type": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return json.load(answer)
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            if error.code != HTTPStatus.SERVICE_UNAVAILABLE or time.monotonic() > deadline:
+                raise
+        time.sleep(1)
 
 
 def take_over(scene: Scene, journal: Path, store: str, how: signal.Signals) -> Takeover:
