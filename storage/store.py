@@ -38,7 +38,7 @@ from pyarrow.fs import FileSelector, FileType
 from storage import files, log, parquet, states
 from storage.content import content_of
 from storage.errors import Busy, Fenced, StoreError, Unreachable
-from storage.tables import conform, file_schema, schema_of
+from storage.tables import GROWN, conform, file_schema, schema_of
 
 __all__ = ["Busy", "Fenced", "Store", "StoreError", "TableRef"]
 
@@ -231,6 +231,8 @@ class Store:
             for path in paths
         ]
         rows = sum(json.loads(add.stats)["numRecords"] for add in adds)
+        if table in GROWN:
+            self.evolve(table)
         metadata = {
             "partition": partition,
             "fingerprint": fingerprint,

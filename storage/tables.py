@@ -119,6 +119,7 @@ TABLES: dict[str, pa.Schema] = {
         classes=(CLASSES,),
         weights=(WEIGHTS,),
         origins=STRINGS,
+        tiles=(pa.int16(),),
     ),
     "metrics": _schema(
         stage=pa.string(),
@@ -138,7 +139,7 @@ TABLES: dict[str, pa.Schema] = {
 }
 """Every table of a store, by name; a table that nothing was written to does not exist on disk."""
 
-GROWN = {"releases"}
+GROWN = {"releases", "distilled"}
 """Tables that once had fewer columns: their older files lack the newer ones, which read as nulls."""
 
 

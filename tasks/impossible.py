@@ -39,10 +39,15 @@ def impossible(c: Curation) -> list[str]:
     for i, detector in enumerate(c.detect):
         readers += [(f"detect[{i}] {detector.kind}", reads) for reads in sorted(detector.reads)]
     if c.distill:
-        readers.append((f"distill {c.distill.kind}", c.distill.reads))
+        readers += [(f"distill {c.distill.kind}", reads) for reads in sorted(c.distill.reads)]
+        if (c.distill.asks or c.distill.labels == "soft") and not can_be_asked(c):
+            found.append(
+                f"distill {c.distill.kind} asks teachers about what it makes, and precomputed ones cannot tell; "
+                "add one that can, or set labels: hard"
+            )
     if c.reinforce:
         readers.append((f"reinforce {c.reinforce.kind}", c.reinforce.reads))
-        if c.teach and not any(t.cross_fitted and t.looks_at() & VIEWED for t in c.teach.teachers):
+        if c.teach and not can_be_asked(c):
             found.append("reinforce needs a teacher that can be asked about views; precomputed ones cannot")
     if "crowdlab" in kinds and any(t.kind == "annotators" for t in teachers):
         found.append(
@@ -62,6 +67,12 @@ def impossible(c: Curation) -> list[str]:
         if reads in payload_of and payload_of[reads] != payload:
             found.append(f"{where} reads {reads}, but the source gives {payload or 'no payload'}")
     return found
+
+
+def can_be_asked(c: Curation) -> bool:
+    """Whether some teacher can judge what is no row of a partition."""
+    teachers = c.teach.teachers if c.teach else ()
+    return any(teacher.cross_fitted and teacher.looks_at() & VIEWED for teacher in teachers)
 
 
 VIEWED = frozenset({"images", "embedding"})

@@ -27,7 +27,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from tasks.data import Examples
-from tasks.distill import Distilled, Distiller
+from tasks.distill import Ask, Distilled, Distiller, Read
 from tasks.distill.random import draw_rows
 from tasks.seeds import seed_of
 
@@ -41,7 +41,7 @@ class Matching(Distiller):
     kind: Literal["matching"] = "matching"
     revision: ClassVar[int] = 1
     paper: ClassVar[str] = "Zhao & Bilen, Dataset Condensation with Distribution Matching, WACV 2023"
-    reads: ClassVar[Literal["images", "embedding", "nothing"]] = "images"
+    reads: ClassVar[frozenset[Read]] = frozenset({"images"})
 
     per_class: int = Field(
         10, ge=1, description="images learnt for each class; fewer where it has fewer rows"
@@ -67,7 +67,7 @@ class Matching(Distiller):
             )
         return self
 
-    def distill(self, examples: Examples, seed: int, device: str) -> Distilled:
+    def distill(self, examples: Examples, ask: Ask, seed: int, device: str) -> Distilled:
         """min(per_class, n) images; origins name the row that each started from.
 
         All are learnt together: a prefix is a valid set, but less than one distilled at its size.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from tasks.data import Examples, State
+from tasks.seeds import folds_of
 from tasks.stages.base import Job, load_state
 from tasks.teach import Teacher
 
@@ -84,3 +86,16 @@ def together(job: Job, names: Sequence[str], log_probs: np.ndarray, taught: str 
         models = load_state(job.store, job.partition, f"teach-{taught or job.fingerprint}-{MODELS}")
         state = load_state(job.store, *models.info[ENSEMBLE])
     return teach.ensemble.apply(names, log_probs, state)
+
+
+def judged(job: Job, made: Examples) -> np.ndarray:
+    """Log-probabilities float32 (m, n_classes) of the ensemble about examples that are no rows, each by the
+    teachers that left out the fold of its key. Those without an embedding are encoded first."""
+    teach, encoder = job.curation.teach, job.curation.ingest.encoder
+    assert teach is not None
+    if encoder and made.embedding is None:
+        made = replace(made, embedding=encoder.encode(made))
+    taught = job.own("soft_labels").fingerprint
+    names, log_probs, _ = ask(job, made, folds_of(made.keys, teach.folds), taught)
+    probabilities = together(job, names, log_probs, taught)
+    return np.asarray(np.log(np.maximum(probabilities, np.finfo(np.float32).tiny)), np.float32)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from storage.snapshot import Snapshot, Window
 from tasks.config import Curation
 from tasks.data import ONE, TRUSTED, Examples, ints_or_minus_one
 from tasks.distill import Distilled, Distiller
 from tasks.seeds import seed_of
+from tasks.stages.asking import judged
 from tasks.stages.base import Job, Stage, spans
 from tasks.stages.reading import examples, picked
 
@@ -27,6 +30,14 @@ class DistillStage(Stage):
 
     def identity(self, curation: Curation) -> Any:
         return [method(curation).identity(), curation.device]
+
+    def inputs(
+        self, curation: Curation, snapshot: Snapshot, partition: str, made: frozenset[str]
+    ) -> dict[str, Window | None]:
+        """The window's rows and labels; where the teachers are asked, also what tells where they lie."""
+        found = super().inputs(curation, snapshot, partition, made)
+        needed = asks_teachers(method(curation))
+        return {**found, "soft_labels": snapshot.own("soft_labels", partition)} if needed else found
 
     def size(self, job: Job) -> int:
         return len(job.classes)
@@ -45,9 +56,14 @@ def method(curation: Curation) -> Distiller:
     return curation.distill
 
 
+def asks_teachers(distiller: Distiller) -> bool:
+    """Whether a class's result depends on the teachers."""
+    return distiller.asks or distiller.labels == "soft" or "dynamics" in distiller.reads
+
+
 def trusted(job: Job) -> Examples:
     """The window's rows under their curated labels, -1 where that cannot be relied on or learned from."""
-    window = examples(job, job.inputs["rows"], [method(job.curation).reads])
+    window = examples(job, job.inputs["rows"], method(job.curation).reads)
     decided = job.store.read(list(job.inputs["labels"]), ["label", "action"])
     assert window.trains is not None
     keep = pc.is_in(decided["action"], pa.array(TRUSTED)).to_numpy() & window.trains
@@ -60,7 +76,11 @@ def distilled(job: Job, curated: Examples, label: int) -> pa.Table:
     places = np.flatnonzero(curated.labels == label)
     rows = curated.take(places)
     seed = seed_of(job.curation.dataset, distiller.identity(), label)
-    made = distiller.distill(rows, seed, job.device) if len(rows) else Distilled(origins=[])
+    made = (
+        distiller.distill(rows, partial(judged, job), seed, job.device)
+        if len(rows)
+        else Distilled(origins=[])
+    )
     m = len(made.origins)
     images, features = payload(job, places, made)
     return pa.table(
@@ -73,6 +93,7 @@ def distilled(job: Job, curated: Examples, label: int) -> pa.Table:
             "classes": pa.array([[label]] * m, pa.list_(pa.int32())),
             "weights": pa.array([[ONE]] * m, pa.list_(pa.int16())),
             "origins": pa.array([list(rows.ids[origin]) for origin in made.origins], pa.list_(pa.string())),
+            "tiles": pa.array([made.tiles] * m, pa.int16()),
         }
     )
 

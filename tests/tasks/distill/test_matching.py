@@ -17,6 +17,7 @@ from tasks.distill import Distilled
 from tasks.distill.convnet import ConvNet
 from tasks.distill.matching import Matching
 from tasks.distill.random import Random
+from tests.tasks.distill.teachers import no_teachers
 
 QUICK = Matching(per_class=3, steps=4, width=8, real_batch=16)
 
@@ -45,7 +46,7 @@ def images_of(distilled: Distilled) -> np.ndarray:
 
 def test_images_start_from_different_rows_and_move() -> None:
     rows = noise(40)
-    distilled = QUICK.distill(rows, 1, "cpu")
+    distilled = QUICK.distill(rows, no_teachers, 1, "cpu")
     start = [origin for (origin,) in distilled.origins]
     assert len(set(start)) == 3
     assert rows.images is not None
@@ -61,43 +62,47 @@ def test_pixels_survive_normalisation_when_the_steps_move_nothing() -> None:
         QUICK.model_copy(update={"learning_rate": 1e-12}),
         QUICK.model_copy(update={"learning_rate": 1e-12, "mean": (0.2, 0.5, 0.7), "std": (0.1, 0.2, 0.3)}),
     ):
-        distilled = method.distill(rows, 1, "cpu")
+        distilled = method.distill(rows, no_teachers, 1, "cpu")
         assert np.array_equal(images_of(distilled), rows.images[[origin for (origin,) in distilled.origins]])
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not() -> None:
-    first, again, other = (images_of(QUICK.distill(noise(40), seed, "cpu")) for seed in (1, 1, 2))
+    first, again, other = (
+        images_of(QUICK.distill(noise(40), no_teachers, seed, "cpu")) for seed in (1, 1, 2)
+    )
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
 
 
 def test_another_class_distilled_in_another_thread_changes_nothing() -> None:
-    alone = [images_of(QUICK.distill(noise(n), n, "cpu")) for n in (30, 40, 50, 60)]
+    alone = [images_of(QUICK.distill(noise(n), no_teachers, n, "cpu")) for n in (30, 40, 50, 60)]
     with ThreadPoolExecutor(4, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        together = list(pool.map(lambda n: images_of(QUICK.distill(noise(n), n, "cpu")), (30, 40, 50, 60)))
+        together = list(
+            pool.map(lambda n: images_of(QUICK.distill(noise(n), no_teachers, n, "cpu")), (30, 40, 50, 60))
+        )
     for expected, found in zip(alone, together, strict=True):
         assert np.array_equal(expected, found)
 
 
 def test_the_process_wide_generator_is_left_alone() -> None:
     before = torch.get_rng_state()
-    QUICK.distill(noise(20), 1, "cpu")
+    QUICK.distill(noise(20), no_teachers, 1, "cpu")
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_a_class_smaller_than_asked_gives_all_its_rows_once() -> None:
-    assert sorted(QUICK.distill(noise(2), 0, "cpu").origins) == [[0], [1]]
+    assert sorted(QUICK.distill(noise(2), no_teachers, 0, "cpu").origins) == [[0], [1]]
 
 
 def test_a_class_of_one_row_comes_back_unchanged() -> None:
     rows = noise(1)
     assert rows.images is not None
-    assert np.array_equal(images_of(QUICK.distill(rows, 0, "cpu")), rows.images)
+    assert np.array_equal(images_of(QUICK.distill(rows, no_teachers, 0, "cpu")), rows.images)
 
 
 def test_a_class_of_one_colour_comes_back_unchanged() -> None:
     flat = np.full((6, 8, 8, 1), 77, np.uint8)
-    assert (images_of(QUICK.distill(examples(flat, 6), 0, "cpu")) == 77).all()
+    assert (images_of(QUICK.distill(examples(flat, 6), no_teachers, 0, "cpu")) == 77).all()
 
 
 def test_the_default_normalisation_is_the_class_s_own() -> None:
@@ -110,13 +115,13 @@ def test_the_default_normalisation_is_the_class_s_own() -> None:
 
 def test_what_cannot_be_distilled_is_refused_with_a_way_out() -> None:
     with pytest.raises(ValueError, match="matching needs images"):
-        QUICK.distill(examples(None, 3), 0, "cpu")
+        QUICK.distill(examples(None, 3), no_teachers, 0, "cpu")
     with pytest.raises(ValueError, match=r"lower distill\.learning_rate"):
-        QUICK.model_copy(update={"learning_rate": 1e30}).distill(noise(40), 0, "cpu")
+        QUICK.model_copy(update={"learning_rate": 1e30}).distill(noise(40), no_teachers, 0, "cpu")
     with pytest.raises(ValueError, match="8 pixels or more"):
-        QUICK.distill(noise(3, (4, 4, 1)), 0, "cpu")
+        QUICK.distill(noise(3, (4, 4, 1)), no_teachers, 0, "cpu")
     with pytest.raises(ValueError, match="3 numbers, images have 1 channels"):
-        Matching(mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2)).distill(noise(3), 0, "cpu")
+        Matching(mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2)).distill(noise(3), no_teachers, 0, "cpu")
 
 
 @pytest.mark.parametrize(
@@ -140,7 +145,7 @@ def test_learnt_digits_teach_more_than_random_ones() -> None:
             small, labels = [], []
             for label in range(10):
                 rows = np.flatnonzero(digits.target[:1000] == label)
-                distilled = method.distill(examples(pixels[rows], len(rows)), seed, "cpu")
+                distilled = method.distill(examples(pixels[rows], len(rows)), no_teachers, seed, "cpu")
                 chosen = pixels[rows[[origin for (origin,) in distilled.origins]]]
                 small.append(chosen if distilled.images is None else distilled.images)
                 labels += [label] * len(chosen)
