@@ -24,6 +24,7 @@ COLUMNS = {
     "features": "features",
     "embedding": "embedding",
     "annotations": "annotations",
+    "texts": "text",
 }
 """The column of each payload, as methods' `reads` calls it."""
 
@@ -36,7 +37,7 @@ def examples(
     job: Job, refs: Sequence[TableRef], reads: Collection[str], span: tuple[int, int] | None = None
 ) -> Examples:
     """Rows of the `rows` table with those payloads of `reads` that they have: "images", "features",
-    "embedding", "annotations"; others are neither read nor decoded. Whole windows are kept in memory for
+    "embedding", "annotations", "texts"; others are neither read nor decoded. Whole windows are kept in memory for
     the stage's other tasks, since every fold of every teacher learns from the same one."""
     store, shape, columns = job.store, job.curation.source.shape, columns_of(reads)
     if span is not None:
@@ -54,8 +55,14 @@ def whole(
 
 
 def picked(job: Job, refs: Sequence[TableRef], places: np.ndarray, reads: Collection[str]) -> Examples:
-    """The rows at some places of a window, in that order. Only the row groups that hold one are kept in
-    memory, one at a time."""
+    """The rows at some places of a window, in that order."""
+    return from_rows(picked_columns(job, refs, places, columns_of(reads)), job.curation.source.shape)
+
+
+def picked_columns(
+    job: Job, refs: Sequence[TableRef], places: np.ndarray, columns: Sequence[str]
+) -> pa.Table:
+    """The same as they are stored. Only the row groups that hold one are kept in memory, one at a time."""
     found, before = [], 0
     order = np.argsort(places, kind="stable")
     wanted = places[order]
@@ -63,13 +70,12 @@ def picked(job: Job, refs: Sequence[TableRef], places: np.ndarray, reads: Collec
         here = wanted[(wanted >= before) & (wanted < before + ref.rows)] - before
         if len(here):
             start = 0
-            for batch in job.store.batches(ref, list(columns_of(reads))):
+            for batch in job.store.batches(ref, list(columns)):
                 mine = here[(here >= start) & (here < start + batch.num_rows)] - start
                 found.append(pa.Table.from_batches([batch]).take(mine))
                 start += batch.num_rows
         before += ref.rows
-    rows = from_rows(pa.concat_tables(found), job.curation.source.shape)
-    return rows.take(np.argsort(order, kind="stable"))
+    return pa.concat_tables(found).take(np.argsort(order, kind="stable"))
 
 
 def columns_of(reads: Collection[str]) -> tuple[str, ...]:
@@ -99,6 +105,7 @@ def from_rows(rows: pa.Table, shape: Shape) -> Examples:
         embedding=vectors(rows["embedding"], n) if "embedding" in given else None,
         trains=pc.equal(rows["split"], "train").to_numpy(),
         annotations=Annotations.from_arrow(ids, rows["annotations"]) if "annotations" in given else None,
+        texts=rows["text"].to_numpy() if "text" in given else None,
     )
 
 
