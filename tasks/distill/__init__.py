@@ -60,8 +60,9 @@ class Distiller(Method, ABC):
 
 from tasks.distill.herding import Herding  # noqa: E402
 from tasks.distill.matching import Matching  # noqa: E402
+from tasks.distill.patches import Patches  # noqa: E402
 from tasks.distill.random import Random  # noqa: E402
 
 AnyDistiller = Annotated[
-    Annotated[Random | Herding | Matching, Field(discriminator="kind")], third_party(Distiller)
+    Annotated[Random | Herding | Matching | Patches, Field(discriminator="kind")], third_party(Distiller)
 ]

@@ -16,6 +16,7 @@ from tasks.data import Examples
 from tasks.distill import Distilled
 from tasks.distill.convnet import ConvNet
 from tasks.distill.matching import Matching
+from tasks.distill.mosaic import encode
 from tasks.distill.random import Random
 from tests.tasks.distill.teachers import no_teachers
 
@@ -53,6 +54,27 @@ def test_images_start_from_different_rows_and_move() -> None:
     assert images_of(distilled).shape == (3, 8, 8, 1)
     assert images_of(distilled).dtype == np.uint8
     assert not np.array_equal(images_of(distilled), rows.images[start])
+
+
+def test_a_mosaic_starts_from_as_many_different_rows_as_it_has_tiles() -> None:
+    rows = noise(40)
+    still = QUICK.model_copy(update={"tiles": 2, "learning_rate": 1e-12})
+    distilled = still.distill(rows, no_teachers, 1, "cpu")
+    assert distilled.tiles == 2
+    start = np.array(distilled.origins)
+    assert start.shape == (3, 4)
+    assert len(np.unique(start)) == 12
+    assert rows.images is not None
+    assert np.array_equal(images_of(distilled), encode(rows.images[start.ravel()], 2))
+    moved = images_of(QUICK.model_copy(update={"tiles": 2}).distill(rows, no_teachers, 1, "cpu"))
+    assert not np.array_equal(images_of(distilled), moved)
+
+
+@pytest.mark.parametrize(("n", "images"), [(1, 1), (3, 1), (7, 1), (8, 2), (40, 3)])
+def test_a_small_class_gives_fewer_mosaics(n: int, images: int) -> None:
+    distilled = QUICK.model_copy(update={"tiles": 2}).distill(noise(n), no_teachers, 0, "cpu")
+    assert images_of(distilled).shape == (images, 8, 8, 1)
+    assert len({row for origin in distilled.origins for row in origin}) == min(n, 4 * images)
 
 
 def test_pixels_survive_normalisation_when_the_steps_move_nothing() -> None:
