@@ -33,6 +33,7 @@ CHECKS = pa.list_(
         [("name", pa.string()), ("value", pa.float64()), ("bound", pa.string()), ("passed", pa.bool_())]
     )
 )
+KEPT = pa.list_(pa.struct([("table", pa.string()), ("partition", pa.string()), ("version", pa.int64())]))
 CLASSES = pa.list_(pa.int32())
 WEIGHTS = pa.list_(pa.int16())
 FLOATS = pa.list_(pa.float32())
@@ -135,6 +136,7 @@ TABLES: dict[str, pa.Schema] = {
         status=pa.string(),
         versions=pa.map_(pa.string(), pa.int64()),
         note=(pa.string(),),
+        kept=(KEPT,),
     ),
 }
 """Every table of a store, by name; a table that nothing was written to does not exist on disk."""
