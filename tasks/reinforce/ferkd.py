@@ -106,7 +106,9 @@ class FerKD(Cropping):
         area = shape[0] * shape[1]
         own = t["own_weight"] * (area - t["paste_height"].astype(np.int64) * t["paste_width"])
         places = np.arange(len(targets))
-        partner = np.where(t["partner_draw"] < 0, places, places // self.draws * self.draws + t["partner_draw"])
+        partner = np.where(
+            t["partner_draw"] < 0, places, places // self.draws * self.draws + t["partner_draw"]
+        )
         share = (own / (ONE * area))[:, None]
         return np.asarray(share * targets + (1 - share) * targets[partner])
 

@@ -29,7 +29,10 @@ def boxes(
     clipped at the border; `paste_top`, `paste_left`, `paste_height`, `paste_width`, (m,) int16."""
     side = np.sqrt(1 - chance)
     found = {}
-    for place, size, centre, length in (("top", "height", line, shape[0]), ("left", "width", column, shape[1])):
+    for place, size, centre, length in (
+        ("top", "height", line, shape[0]),
+        ("left", "width", column, shape[1]),
+    ):
         half = np.floor(side * length).astype(np.int64) // 2
         middle = np.floor(centre * length).astype(np.int64)
         first, last = np.maximum(middle - half, 0), np.minimum(middle + half, length)
@@ -45,9 +48,7 @@ def mixed(views: np.ndarray, others: np.ndarray, own: np.ndarray) -> np.ndarray:
     return blended
 
 
-def pasted(
-    views: np.ndarray, others: np.ndarray, t: dict[str, np.ndarray], box: str = "paste"
-) -> np.ndarray:
+def pasted(views: np.ndarray, others: np.ndarray, t: dict[str, np.ndarray], box: str = "paste") -> np.ndarray:
     """The other's pixels inside of the box `{box}_top`, …: (m, h, w, c) uint8."""
     top, left, height, width = (
         t[f"{box}_{name}"].astype(np.int64)[:, None] for name in ("top", "left", "height", "width")

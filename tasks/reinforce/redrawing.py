@@ -26,8 +26,8 @@ def redrawn(
 
     rows: with the payload that the reinforcer reads, in any order. draws: columns `id`, `draw`,
     `transform` and `partner` of `reinforcements`, those of the partners among them. wanted: (w,) places in
-    `draws`, by default all. Returns views (v, …) in the payload's dtype and their places in `draws`, (v,) int64, in
-    the order of `wanted`; v < w where rows or partners are missing.
+    `draws`, by default all. Returns views (v, …) in the payload's dtype and their places in `draws`, (v,)
+    int64, in the order of `wanted`; v < w where rows or partners are missing.
     """
     payload = rows.images if reinforcer.reads == "images" else rows.features
     if payload is None:

@@ -72,31 +72,32 @@ def views_with_opinions(job: Job, kept: Kept, mine: np.ndarray, partners: np.nda
     """Rows of the table for the kept rows number `mine`. partners: (n * draws,) for all n kept rows."""
     reinforcer, teach = method(job.curation), job.curation.teach
     assert teach is not None
-    m, draws = len(mine) * method(job.curation).draws, method(job.curation).draws
+    draws = reinforcer.draws
     rows = picked_rows(job, kept, mine)
     payload = payload_of(reinforcer, rows)
     shape = payload.shape[1:]
     transforms = reinforcer.sample(rows.keys, shape, seed(job.curation))
     owners = np.repeat(np.arange(len(mine)), draws)
-    redrawn = reinforcer.replay(payload[owners], transforms)
-    partner = np.full(m, -1)
+    redrawn, partner = reinforcer.replay(payload[owners], transforms), np.full(len(owners), -1)
     if partners is not None:
-        wanted = transforms["partner_draw"] >= 0
-        partner = np.where(wanted, partners.reshape(-1, draws)[mine].ravel(), -1)
-        transforms["partner_draw"] = np.where(partner >= 0, transforms["partner_draw"], NO_PARTNER).astype(
-            np.int16
-        )
+        partner = np.where(transforms["partner_draw"] < 0, -1, partners.reshape(-1, draws)[mine].ravel())
+        transforms |= {"partner_draw": np.where(partner < 0, NO_PARTNER, transforms["partner_draw"])}
         redrawn = mixed(job, kept, redrawn, transforms, partner)
-    views = as_examples(job, rows, owners, redrawn)
-    taught = job.own("soft_labels").fingerprint
-    names, log_probs, _ = ask(job, views, folds_of(views.keys, teach.folds), taught)
-    pred_probs = together(job, names, log_probs, taught)
+    pred_probs = opinions(job, as_examples(job, rows, owners, redrawn))
     adapted = reinforcer.adapt(pred_probs, kept.labels[mine], kept.flagged[mine], transforms, shape)
-    if reinforcer.adapts and "partner_draw" in adapted.transforms:
-        partner = np.where(adapted.transforms["partner_draw"] >= 0, mine[owners], -1)
+    if partners is None and "partner_draw" in adapted.transforms:
+        partner = np.where(adapted.transforms["partner_draw"] < 0, -1, mine[owners])
     others = pa.array(kept.ids, pa.string()).take(pa.array(partner, pa.int64(), mask=partner < 0))
     numbers = np.tile(np.arange(draws, dtype=np.int16), len(mine))
-    return as_table(views.ids, numbers, others, adapted, teach.top_k)
+    return as_table(rows.ids[owners], numbers, others, adapted, teach.top_k)
+
+
+def opinions(job: Job, views: Examples) -> np.ndarray:
+    """What the teachers that never saw a view's row say of it, together: (m, n_classes)."""
+    assert job.curation.teach is not None
+    taught = job.own("soft_labels").fingerprint
+    names, log_probs, _ = ask(job, views, folds_of(views.keys, job.curation.teach.folds), taught)
+    return together(job, names, log_probs, taught)
 
 
 def picked_rows(job: Job, kept: Kept, mine: np.ndarray) -> Examples:
@@ -112,9 +113,7 @@ def payload_of(reinforcer: Reinforcer, rows: Examples) -> np.ndarray:
     return payload
 
 
-def mixed(
-    job: Job, kept: Kept, views: np.ndarray, transforms: Transforms, partner: np.ndarray
-) -> np.ndarray:
+def mixed(job: Job, kept: Kept, views: np.ndarray, transforms: Transforms, partner: np.ndarray) -> np.ndarray:
     """The views with their partners' views mixed in. partner: (m,) numbers of kept rows, -1 for none."""
     reinforcer, with_partner = method(job.curation), np.flatnonzero(partner >= 0)
     if not len(with_partner):
@@ -142,9 +141,7 @@ def as_examples(job: Job, rows: Examples, owners: np.ndarray, redrawn: np.ndarra
     return replace(views, embedding=encoder.encode(views)) if encoder else views
 
 
-def as_table(
-    ids: np.ndarray, draw: np.ndarray, partner: pa.Array, adapted: Adapted, top_k: int
-) -> pa.Table:
+def as_table(ids: np.ndarray, draw: np.ndarray, partner: pa.Array, adapted: Adapted, top_k: int) -> pa.Table:
     """Rows of `reinforcements` for the views that are kept; m views in all."""
     # Without a label, so that the tail is all that is not listed: nothing here is told of a given label.
     soft = SoftLabels.from_pred_probs(ids, np.full(len(ids), -1, np.int32), adapted.targets, top_k)
