@@ -62,7 +62,7 @@ class FerKD(Cropping):
         chance = number("mix")
         pastes = chance < self.self_mix / 2
         blends = ~pastes & (chance < self.self_mix)
-        box = mixing.boxes(*map(number, ("paste_area", "paste_line", "paste_column")), shape)
+        box = mixing.boxes(map(number, ("paste_area", "paste_line", "paste_column")), shape)
         following = (np.arange(len(chance)) + 1) % self.draws
         return {
             "partner_draw": np.where(pastes | blends, following, NO_PARTNER).astype(np.int16),

@@ -69,7 +69,7 @@ class DatasetReinforcement(Cropping):
 
     def _mixing(self, number: Numbers, shape: tuple[int, ...]) -> Transforms:
         blends, pastes = number("mixup") < self.mixup, number("cutmix") < self.cutmix
-        box = mixing.boxes(*map(number, ("paste_area", "paste_line", "paste_column")), shape)
+        box = mixing.boxes(map(number, ("paste_area", "paste_line", "paste_column")), shape)
         own_draw = np.arange(len(blends), dtype=np.int16) % self.draws
         return {
             "partner_draw": np.where(blends | pastes, own_draw, NO_PARTNER).astype(np.int16),
