@@ -75,7 +75,7 @@ class FerKD(Cropping):
 
     def mix(self, views: np.ndarray, others: np.ndarray, transforms: Transforms) -> np.ndarray:
         """SelfMix of views with others of the same rows: (m, h, w, c) uint8, twice."""
-        return mixing.pasted(mixing.mixed(views, others, transforms["own_weight"]), others, transforms)
+        return mixing.mixed_in(views, others, transforms)
 
     def adapt(
         self,

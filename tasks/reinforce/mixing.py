@@ -16,6 +16,8 @@ from tasks.seeds import mix, seed_of
 
 ONE = 32767
 """The weight that stands for 1."""
+BATCH = 256
+"""Views mixed at once, to bound the memory. Changes no byte."""
 
 
 def own_weights(chance: np.ndarray) -> np.ndarray:
@@ -39,6 +41,16 @@ def boxes(chances: Iterable[np.ndarray], shape: tuple[int, ...]) -> dict[str, np
         begin, end = np.maximum(middle - half, 0), np.minimum(middle + half, length)
         found |= {first: begin.astype(np.int16), extent: (end - begin).astype(np.int16)}
     return found
+
+
+def mixed_in(views: np.ndarray, others: np.ndarray, t: dict[str, np.ndarray]) -> np.ndarray:
+    """mixup by `own_weight`, then cutmix by the box `paste_…`, with the same others: (m, h, w, c) uint8."""
+    done = np.empty_like(views)
+    for start in range(0, len(views), BATCH):
+        batch = slice(start, start + BATCH)
+        blended = mixed(views[batch], others[batch], t["own_weight"][batch])
+        done[batch] = pasted(blended, others[batch], {name: values[batch] for name, values in t.items()})
+    return done
 
 
 def mixed(views: np.ndarray, others: np.ndarray, own: np.ndarray) -> np.ndarray:

@@ -84,4 +84,4 @@ class DatasetReinforcement(Cropping):
 
     def mix(self, views: np.ndarray, others: np.ndarray, transforms: Transforms) -> np.ndarray:
         """mixup, then cutmix with the same partner: (m, h, w, c) uint8, twice."""
-        return mixing.pasted(mixing.mixed(views, others, transforms["own_weight"]), others, transforms)
+        return mixing.mixed_in(views, others, transforms)
