@@ -69,7 +69,7 @@ class DatasetReinforcement(Cropping):
 
     def _mixing(self, number: Numbers, shape: tuple[int, ...]) -> Transforms:
         blends, pastes = number("mixup") < self.mixup, number("cutmix") < self.cutmix
-        box = mixing.boxes(*map(number, ("paste_area", "paste_line", "paste_column")), shape)
+        box = mixing.boxes(map(number, ("paste_area", "paste_line", "paste_column")), shape)
         own_draw = np.arange(len(blends), dtype=np.int16) % self.draws
         return {
             "partner_draw": np.where(blends | pastes, own_draw, NO_PARTNER).astype(np.int16),
@@ -84,4 +84,4 @@ class DatasetReinforcement(Cropping):
 
     def mix(self, views: np.ndarray, others: np.ndarray, transforms: Transforms) -> np.ndarray:
         """mixup, then cutmix with the same partner: (m, h, w, c) uint8, twice."""
-        return mixing.pasted(mixing.mixed(views, others, transforms["own_weight"]), others, transforms)
+        return mixing.mixed_in(views, others, transforms)
