@@ -19,7 +19,7 @@ from tasks.stages import STAGES
 from tasks.stages.base import Job
 from tasks.stages.dynamics import recorded
 from tasks.stages.reading import labelled
-from tasks.teach.dynamics import DYNAMICS, MARKS, marks_of
+from tasks.teach.dynamics import DYNAMICS, ERRORS, MARKS, marks_of
 from tests.tasks.stages.harness import bring_up_to_date, forget_states
 
 NIGHTS = ["2026-01-01", "2026-01-02"]
@@ -69,8 +69,9 @@ def by_hand(job: Job, night: str) -> dict[int, np.ndarray]:
         state = job.store.load_state(*name.split("/"))
         assert state is not None
         arrays, _ = state
-        for mark, values in zip(arrays.get(MARKS, []), arrays.get(DYNAMICS, []), strict=True):
-            found.setdefault(int(mark), []).append(values[:2].astype(np.float64))
+        known = [arrays.get(name, []) for name in (MARKS, DYNAMICS, ERRORS)]
+        for mark, values, error in zip(*known, strict=True):
+            found.setdefault(int(mark), []).append(np.array([*values[:2], error], np.float64))
     return {mark: np.mean(values, axis=0) for mark, values in found.items()}
 
 
@@ -83,7 +84,7 @@ def test_a_rows_dynamics_are_the_mean_over_the_folds_that_trained_on_it(tmp_path
         rows = labelled(job, number, {"dynamics"}, (0, ref.rows))
         assert rows.dynamics is not None
         marks = marks_of(rows.keys, rows.labels)
-        nothing = np.full(2, np.nan)
+        nothing = np.full(3, np.nan)
         expected = np.array([means.get(int(mark), nothing) for mark in marks], np.float32)
         np.testing.assert_allclose(rows.dynamics, expected, rtol=1e-6)
         assert not np.isnan(rows.dynamics[rows.trains & (rows.labels >= 0)]).all()
