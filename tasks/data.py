@@ -259,8 +259,8 @@ class Labelled(Rows):
     row is of the training split. soft: the ensemble's soft labels, which hold the given labels.
     The rest is None, or empty, unless the detector reads it. opinions: each teacher's soft labels, in
     the curation's order. embedding: (n, e) float32. dynamics: (n, 3) float32, area under the margin,
-    forgetting events and early error, NaN for a row that no teacher trained on. findings: what each other detector
-    says, in the curation's order. decided: (n,) int32, the class that a person decided on, -1 where
+    forgetting events and early error, NaN for a row that no teacher trained on. findings: what each other
+    detector says, in the curation's order. decided: (n,) int32, the class that a person decided on, -1 where
     they took the label away; only of rows that people decided on. annotations: what people said.
     """
 

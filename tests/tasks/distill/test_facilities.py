@@ -1,4 +1,4 @@
-"""Exact greedy of facility location. Run: .venv/bin/python -m pytest tests/tasks/distill/test_facilities.py"""
+"""Exact greedy. Run: .venv/bin/python -m pytest tests/tasks/distill/test_facilities.py"""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ def picked(rows: np.ndarray, m: int, keep: bool = True) -> list[int]:
 
 def test_three_directions_in_the_order_worked_by_hand() -> None:
     # Cosines of rows 0 and 1: 0.8; row 2 is opposite to 0 (nothing) and at -0.8 to 1 (nothing); row 3 at
-    # 0.6 to 1 and 0 to 0 and 2. First sums: 1.8, 1 + .8 + .6 = 2.4, 1, 1.6. Then 2 adds 1, 0 adds .2, 3 adds .4.
+    # 0.6 to 1 and 0 to 0 and 2. First sums: 1.8, 1 + .8 + .6 = 2.4, 1, 1.6.
+    # Then 2 adds 1, 0 adds .2, 3 adds .4.
     rows = np.array([[1, 0], [0.8, 0.6], [-1, 0], [0, 1]], np.float32)
     order = list(greedy(rows))
     assert [row for row, _ in order] == [1, 2, 3, 0]

@@ -1,4 +1,4 @@
-"""Facility location of many rows. Run: .venv/bin/python -m pytest tests/tasks/distill/test_neighbourhoods.py"""
+"""Run: .venv/bin/python -m pytest tests/tasks/distill/test_neighbourhoods.py"""
 
 from __future__ import annotations
 
