@@ -92,7 +92,9 @@ def together(job: Job, names: Sequence[str], log_probs: np.ndarray, taught: str 
 def asked(job: Job) -> list[Teacher]:
     """The teachers that can tell what they think of an example which is no row."""
     assert job.curation.teach is not None
-    return [t for t in job.curation.teach.teachers if t.cross_fitted and t.looks_at() & {"images", "embedding"}]
+    return [
+        t for t in job.curation.teach.teachers if t.cross_fitted and t.looks_at() & {"images", "embedding"}
+    ]
 
 
 def looked_at(job: Job) -> frozenset[str]:

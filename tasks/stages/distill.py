@@ -102,7 +102,7 @@ def digest(job: Job, label: int) -> str:
     """What decides the result of a class: its rows, in order, and how they are looked at."""
     distiller, curation, known = method(job.curation), job.curation, trusted(job)
     places = known.places(label)
-    decides = [
+    decides: list[Any] = [
         *(curation.dataset, label, distiller.identity(), curation.device, curation.source.shape),
         hashlib.blake2b(known.rows.keys[places].astype("<u8").tobytes(), digest_size=16).hexdigest(),
     ]
@@ -119,7 +119,8 @@ def digest(job: Job, label: int) -> str:
 
 def said(job: Job, label: int, made: Distilled) -> tuple[np.ndarray, np.ndarray]:
     """The labels of the examples as classes and weights, (m, k): the class itself, or what the teachers say
-    who left out the fold of an example's first origin; of a mosaic, the mean of what they say of its tiles."""
+    who left out the fold of an example's first origin; of a mosaic, the mean of what they say of its tiles.
+    """
     m = len(made.origins)
     if method(job.curation).labels == "hard":
         return np.full((m, 1), label, np.int32), np.full((m, 1), ONE, np.int16)

@@ -24,7 +24,6 @@ COLUMNS = {
     "features": "features",
     "embedding": "embedding",
     "annotations": "annotations",
-    "texts": "text",
 }
 """The column of each payload, as methods' `reads` calls it."""
 
@@ -37,7 +36,7 @@ def examples(
     job: Job, refs: Sequence[TableRef], reads: Collection[str], span: tuple[int, int] | None = None
 ) -> Examples:
     """Rows of the `rows` table with those payloads of `reads` that they have: "images", "features",
-    "embedding", "annotations", "texts"; others are neither read nor decoded. Whole windows are kept in memory for
+    "embedding", "annotations"; others are neither read nor decoded. Whole windows are kept in memory for
     the stage's other tasks, since every fold of every teacher learns from the same one."""
     store, shape, columns = job.store, job.curation.source.shape, columns_of(reads)
     if span is not None:
@@ -105,7 +104,6 @@ def from_rows(rows: pa.Table, shape: Shape) -> Examples:
         embedding=vectors(rows["embedding"], n) if "embedding" in given else None,
         trains=pc.equal(rows["split"], "train").to_numpy(),
         annotations=Annotations.from_arrow(ids, rows["annotations"]) if "annotations" in given else None,
-        texts=rows["text"].to_numpy() if "text" in given else None,
     )
 
 
