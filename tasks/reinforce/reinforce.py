@@ -13,7 +13,7 @@ training row. A view whose partner is gone cannot be redrawn and is left out (se
 Where the paper's code halves lambda, so that the own side weighs at most 0.5, it weighs at
 least 0.5 here, as the paper means it: a view belongs to its row.
 
-Cost: sampling O(rows * draws); replay some 40 microseconds a 28 x 28 view, twice that where it is mixed.
+Cost: sampling O(rows * draws); replay about 25 microseconds a 28 x 28 view, twice that where it is mixed.
 """
 
 from __future__ import annotations

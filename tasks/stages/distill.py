@@ -9,6 +9,7 @@ of classes; it puts the table together.
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -110,7 +111,8 @@ def digest(job: Job, label: int) -> str:
     if distiller.asks or distiller.labels == "soft":
         decides.append(judges(job))
     if "dynamics" in distiller.reads:
-        dynamics = dynamics_of(job, known.rows.take(places)).astype("<f4")
+        rows = replace(known.rows.take(places), labels=known.labels[places])
+        dynamics = dynamics_of(job, rows).astype("<f4")
         decides.append(hashlib.blake2b(dynamics.tobytes(), digest_size=16).hexdigest())
     return digest_of(decides)
 

@@ -98,11 +98,11 @@ def read_classes(job: Job, label: int, ahead: Iterable[int], reads: Collection[s
         places[other] = known.places(other)
     payloads = [read for read in reads if read in COLUMNS]
     rows = picked(job, job.inputs["rows"], np.concatenate(list(places.values())), payloads)
-    if "dynamics" in reads:  # by the given labels, which are what the networks learned
+    rows = replace(rows, labels=known.labels[np.concatenate(list(places.values()))])
+    if "dynamics" in reads:  # of a row that was relabelled none: networks learned another label
         rows = replace(rows, dynamics=dynamics_of(job, rows))
     found, stop = {}, 0
     for each, mine in places.items():
         start, stop = stop, stop + len(mine)
-        own = rows.take(np.arange(start, stop))
-        found[each] = replace(own, labels=np.full(len(mine), each, np.int32))
+        found[each] = rows.take(np.arange(start, stop))
     return found
