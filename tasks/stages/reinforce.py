@@ -32,6 +32,11 @@ class ReinforceStage(Stage):
         encoder = curation.ingest.encoder
         return [method(curation).identity(), teachers, encoder.identity() if encoder else None]
 
+    def noted(self, curation: Curation) -> dict[str, Any]:
+        """What redraws the views: a release is read with the method that made it, whatever the YAML says
+        by then."""
+        return {"reinforcer": method(curation).identity()}
+
     def size(self, job: Job) -> int:
         return job.own("rows").rows
 
