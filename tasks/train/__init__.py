@@ -2,8 +2,8 @@
 
     loader = ReleaseLoader("curations/digits.yaml", batch_size=128)
 
-The numbers (`order`, `targets`) know nothing of winnow's tables, `lessons` reads them, and `loader` alone
-knows PyTorch. Nothing here is a stage: a release is read, and nothing of it changes.
+`order` is numbers only, `lessons` reads tables through `tasks.release`, and `loader` alone knows PyTorch.
+Nothing here is a stage: a release is read, and nothing of it changes.
 """
 
 from tasks.train.lessons import Targets

@@ -1,7 +1,7 @@
 """What a student learns from: rows of a release with their targets, read a piece at a time.
 
-A piece is a row group of the table `rows`. Pictures stay files until a batch is made of them, so a buffer
-of rows costs what they take on disk.
+A piece is a row group of the table `rows`, or a part of a large one. Pictures stay files until a batch is
+made of them, so a buffer of rows costs what they take on disk.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from tasks.errors import BadInput
 from tasks.ingest.images import decode
 from tasks.reinforce import Reinforcer
 from tasks.release import Partition, Release, usable
+from tasks.release.targets import densify, one_hot
+from tasks.release.views import methods_of, records_of, redraw
 from tasks.train.order import Run, draw_of
-from tasks.train.targets import densify, one_hot
-from tasks.train.views import methods_of, records_of, redraw
 
 Targets = Literal["views", "soft", "hard"]
 
@@ -33,7 +33,7 @@ class Lessons(Rows):
 
     inputs: picture files or texts (n,) object, or features (n, d) float32. targets: probabilities
     (n, classes) float32, or class indices (n,) int64. What redraws the rows, None where they are shown as
-    they are: records, there (n,), see `tasks.train.views`; method (n,), its number.
+    they are: records, there (n,), see `tasks.release.views`; method (n,), its number.
     """
 
     inputs: np.ndarray
@@ -149,7 +149,7 @@ class Course:
 def teaches(split: pa.ChunkedArray, labels: pa.Table, wanted: str, targets: Targets) -> np.ndarray:
     """Which rows of a run teach, (n,) bool: those of the split that were not dropped; with hard targets,
     those whose label may be relied on."""
-    mask = usable(labels) & pc.equal(split, wanted).to_numpy()
+    mask = np.asarray(usable(labels) & pc.equal(split, wanted).to_numpy())
     if targets != "hard":
         return mask
     trusted = pc.is_in(labels["action"], pa.array(TRUSTED)).to_numpy()
@@ -181,7 +181,7 @@ def course(release: Release, curation: Curation, split: str, targets: Targets) -
         draws = draws_of(release, partition, int(kept[-1])) if targets == "views" else 0
         pieces += [
             Piece(partition, start, stop, int(teach[stop] - teach[start]), int(kept[start]), draws, method)
-            for start, stop in release.store.row_groups(partition.rows)
+            for start, stop in release.pieces(partition)
             if teach[stop] > teach[start]
         ]
     if not pieces:

@@ -5,8 +5,9 @@ many rows at once; so the loader's `batch_size` is None to PyTorch, and nothing 
 processes hold lanes of the epoch's order (`tasks.train.order`), and PyTorch asks them in turn, which puts
 the batches back into the one order that a single process would give them in.
 
-Memory: a lane holds a buffer of `buffer_rows` rows as stored files plus the row group being read (about
-32 MiB), whatever the size of the release; of the rest only the place of each row group is known.
+Memory: a lane holds a buffer of `buffer_rows` rows as stored files plus the piece being read (a row group
+of about 32 MiB, 16,384 rows at most), whatever the size of the release; of the rest only the place of each
+piece is known.
 """
 
 from __future__ import annotations
@@ -61,7 +62,8 @@ class ReleaseDataset(IterableDataset[Batch]):
         self.rank, self.world_size = rank, world_size
         self._sizes = course.sizes
         # Workers that live on see where the next epoch begins: its number, its first batch, and the lanes.
-        self._place = torch.tensor([0, 0, lanes], dtype=torch.int64).share_memory_()
+        self._place = torch.tensor([0, 0, lanes])
+        self._place.share_memory_()  # type: ignore[no-untyped-call]
 
     @property
     def rows(self) -> int:
@@ -124,10 +126,11 @@ class ReleaseDataset(IterableDataset[Batch]):
     def _batch(self, lessons: Lessons) -> Batch:
         shown = self.course.shown(lessons)
         if isinstance(shown, np.ndarray):
-            if shown.ndim == 4:
-                shown = np.ascontiguousarray(shown.transpose(0, 3, 1, 2))
-            shown = torch.from_numpy(shown)
-        return Batch(shown, torch.from_numpy(lessons.targets), list(lessons.ids))
+            channels_first = shown.transpose(0, 3, 1, 2) if shown.ndim == 4 else shown
+            inputs: Any = torch.from_numpy(np.ascontiguousarray(channels_first))
+        else:
+            inputs = shown
+        return Batch(inputs, torch.from_numpy(lessons.targets), list(lessons.ids))
 
 
 class ReleaseLoader(DataLoader[Batch]):

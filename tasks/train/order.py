@@ -127,4 +127,4 @@ def draw_of(keys: np.ndarray, draws: np.ndarray, seed: int, epoch: int) -> np.nd
     Xing (FKD, ECCV 2022) draw without repeats too.
     """
     first = mix(keys, seed_of("train", seed, "draw")) % draws.astype(np.uint64)
-    return (first.astype(np.int64) + epoch) % draws
+    return np.asarray((first.astype(np.int64) + epoch) % draws)

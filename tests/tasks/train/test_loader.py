@@ -20,7 +20,7 @@ from tasks.errors import BadInput
 from tasks.reinforce.crops import Crops
 from tasks.train import Batch, ReleaseLoader
 from tasks.train.order import draw_of
-from tests.tasks.train.releases import ACTIONS, DRAWS, GONE, NIGHTS, ROWS, TEST, commit, released, tables_of
+from tests.tasks.release.releases import ACTIONS, DRAWS, GONE, NIGHTS, ROWS, TEST, commit, released, tables_of
 
 KEPT = [
     f"{row:04d}"
@@ -73,7 +73,7 @@ def test_soft_targets_are_the_ensembles_and_a_persons_word_outranks_them(curatio
     for targets in ("soft", "views"):
         found = {
             name: row.numpy()
-            for batch in ReleaseLoader(curation, 16, targets=targets)  # type: ignore[arg-type]
+            for batch in ReleaseLoader(curation, 16, targets=targets)
             for name, row in zip(batch.ids, batch.targets, strict=True)
         }
         assert sorted(found) == KEPT
@@ -247,7 +247,7 @@ def test_a_state_of_other_batches_is_refused(curation: Path, other: dict[str, ob
 def test_no_more_rows_than_the_buffer_and_a_piece_are_held(
     curation: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tasks.train import lessons, loader
+    from tasks.train import lessons
 
     held: list[int] = []
     concat = lessons.Lessons.concat.__func__  # type: ignore[attr-defined]
@@ -257,7 +257,7 @@ def test_no_more_rows_than_the_buffer_and_a_piece_are_held(
         held.append(len(joined))
         return joined
 
-    monkeypatch.setattr(loader.Lessons, "concat", classmethod(counted))
+    monkeypatch.setattr(lessons.Lessons, "concat", classmethod(counted))
     list(ReleaseLoader(curation, 8, buffer_rows=20))
     assert 20 <= max(held) < 20 + 16 + 8
 

@@ -22,6 +22,8 @@ from tasks.config import Curation
 from tasks.data import SoftLabels, ints_or_minus_one
 from tasks.errors import BadInput
 
+PIECE_ROWS = 1 << 14
+
 
 @dataclass(frozen=True)
 class Partition:
@@ -55,6 +57,15 @@ class Release:
         """The partitions of any table at this release; none where it has no such table."""
         version = self.about.versions.get(table)
         return [] if version is None else self.store.refs(table, version=version)
+
+    def pieces(self, partition: Partition) -> list[tuple[int, int]]:
+        """A partition's rows in runs to read one at a time: row groups, and large ones in parts. A part
+        costs what its whole group costs to read, 32 MiB at most; its pictures take longer to decode."""
+        return [
+            (begin, min(begin + PIECE_ROWS, stop))
+            for start, stop in self.store.row_groups(partition.rows)
+            for begin in range(start, stop, PIECE_ROWS)
+        ]
 
     def need(self, table: str, stage: str, otherwise: str = "") -> None:
         """Raises BadInput unless every partition has that table."""

@@ -1,4 +1,4 @@
-"""Stored weights to targets. Run with: python -m pytest tests/tasks/train/test_targets.py"""
+"""Stored weights to targets. Run with: python -m pytest tests/tasks/release/test_targets.py"""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.data import ONE, SoftLabels
-from tasks.train.targets import densify, one_hot
+from tasks.release.targets import densify, one_hot
 
 
 def weights(*p: float) -> np.ndarray:
-    return np.rint(np.array([p]) * ONE).astype(np.int16)
+    return np.asarray(np.rint(np.array([p]) * ONE), np.int16)
 
 
 def test_what_is_not_listed_shares_the_rest_evenly() -> None:
