@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ from storage.history import History
 from storage.store import TableRef
 from storage.tables import TRANSFORM
 from tasks.config import Curation
+from tasks.data import Rows
 from tasks.errors import BadInput
-from tasks.reinforce import AnyReinforcer, Reinforcer
+from tasks.reinforce import AnyReinforcer, Reinforcer, Transforms
 from tasks.release import Release
 
 RECORD = np.dtype([(field.name, field.type.to_pandas_dtype()) for field in TRANSFORM])
@@ -35,20 +37,54 @@ def records_of(transforms: pa.StructArray) -> tuple[np.ndarray, np.ndarray]:
     return records, there
 
 
-def redraw(
-    payload: np.ndarray,
-    records: np.ndarray,
-    there: np.ndarray,
-    numbers: np.ndarray,
-    methods: Sequence[Reinforcer],
-) -> np.ndarray:
-    """The views of a batch: each row's payload, redrawn by method `numbers` (m,) with the fields it has."""
-    views = np.empty_like(payload)
-    for number, bits in sorted(set(zip(numbers.tolist(), there.tolist(), strict=True))):
-        mine = (numbers == number) & (there == bits)
-        fields = [field.name for bit, field in enumerate(TRANSFORM) if bits >> bit & 1]
-        views[mine] = methods[number].replay(payload[mine], {name: records[name][mine] for name in fields})
-    return views
+@dataclass(frozen=True)
+class View(Rows):
+    """A view of each of n rows: what redraws it, and whom it is mixed with.
+
+    records, there: see `records_of`. method: (n,), the number of what drew it. mixed: (n,) bool, whether it
+    has a partner; of those that have one, other is the partner's payload, and other_records and
+    other_there the partner's view.
+    """
+
+    records: np.ndarray
+    there: np.ndarray
+    method: np.ndarray
+    mixed: np.ndarray
+    other: np.ndarray
+    other_records: np.ndarray
+    other_there: np.ndarray
+
+    def redraw(
+        self,
+        payload: np.ndarray,
+        decode: Callable[[np.ndarray, np.ndarray], np.ndarray],
+        methods: Sequence[Reinforcer],
+    ) -> np.ndarray:
+        """What the teachers saw. payload: that of the rows, decoded; decode: does it for the
+        partners' of rows by their ids."""
+        views = np.empty_like(payload)
+        for mine, number, transforms in alike(self.method, self.there, self.records):
+            views[mine] = methods[number].replay(payload[mine], transforms)
+        if self.mixed.any():
+            own = self.take(np.flatnonzero(self.mixed))
+            partners, mixed = decode(own.other, own.ids), views[self.mixed]
+            others = np.empty_like(partners)
+            for mine, number, transforms in alike(own.method, own.other_there, own.other_records):
+                others[mine] = methods[number].replay(partners[mine], transforms)
+            for mine, number, transforms in alike(own.method, own.there, own.records):
+                mixed[mine] = methods[number].mix(mixed[mine], others[mine], transforms)
+            views[self.mixed] = mixed
+        return views
+
+
+def alike(
+    methods: np.ndarray, there: np.ndarray, records: np.ndarray
+) -> Iterator[tuple[np.ndarray, int, Transforms]]:
+    """The views that one call can redraw: which they are (n,) bool, their method, and their numbers."""
+    for number, bits in sorted(set(zip(methods.tolist(), there.tolist(), strict=True))):
+        mine = (methods == number) & (there == bits)
+        fields = [name for bit, name in enumerate(RECORD.names or ()) if bits >> bit & 1]
+        yield mine, number, {name: records[name][mine] for name in fields}
 
 
 def methods_of(

@@ -6,7 +6,8 @@ made of them, so a buffer of rows costs what they take on disk.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -21,8 +22,9 @@ from tasks.ingest.images import decode
 from tasks.reinforce import Reinforcer
 from tasks.release import Partition, Release, usable
 from tasks.release.targets import densify, one_hot
-from tasks.release.views import methods_of, records_of, redraw
+from tasks.release.views import RECORD, View, methods_of, records_of
 from tasks.train.order import Run, draw_of
+from tasks.train.partners import Shelf, Shelves, find, shelf_of
 
 Targets = Literal["views", "soft", "hard"]
 
@@ -32,40 +34,37 @@ class Lessons(Rows):
     """Rows to learn from.
 
     inputs: picture files or texts (n,) object, or features (n, d) float32. targets: probabilities
-    (n, classes) float32, or class indices (n,) int64. What redraws the rows, None where they are shown as
-    they are: records, there (n,), see `tasks.release.views`; method (n,), its number.
+    (n, classes) float32, or class indices (n,) int64. view: None where rows are shown as they are.
     """
 
     inputs: np.ndarray
     targets: np.ndarray
-    records: np.ndarray | None = None
-    there: np.ndarray | None = None
-    method: np.ndarray | None = None
+    view: View | None = None
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Rows `start` to `stop` of a partition. rows: how many of them teach. kept: how many rows before them
-    have views; draws: how many each; method: the number of what drew them."""
+    """Rows `start` to `stop` of a partition. rows: how many of them teach. views: where theirs start and
+    stop; method: the number of what drew them."""
 
     partition: Partition
     start: int
     stop: int
     rows: int
-    kept: int
-    draws: int
+    views: tuple[int, int]
     method: int
 
 
 @dataclass(frozen=True)
 class Course:
-    """The pieces of a release that teach, and how they are read."""
+    """The pieces of a release, and how they are read."""
 
     release: Release
     split: str
     targets: Targets
     pieces: tuple[Piece, ...]
     methods: tuple[Reinforcer, ...] = ()
+    shelves: Shelves = field(default_factory=Shelves)
 
     @property
     def sizes(self) -> np.ndarray:
@@ -91,27 +90,67 @@ class Course:
         if self.targets == "soft":
             targets = release.soft_labels(piece.partition, rows, piece.start)[places]
             return Lessons(ids, inputs, self._overruled(targets, people, decided))
-        kept = pc.not_equal(labels["action"], "drop").to_numpy()
-        draw = draw_of(keys_of(taken["content_hash"]), np.full(len(places), piece.draws), seed, epoch)
-        views = self._views(piece, rows["id"].filter(pa.array(kept)))
-        views = views.take((np.cumsum(kept)[places] - 1) * piece.draws + draw)
+        kept = pc.not_equal(labels["action"], "drop")
+        views = self._views(piece, rows["id"].filter(kept))
+        starts = np.append(0, run_ends(views["id"]))
+        own = np.cumsum(kept.to_numpy())[places] - 1
+        draw = draw_of(keys_of(taken["content_hash"]), np.diff(starts)[own], seed, epoch)
+        chosen = views.take(starts[own] + draw)
         targets = densify(
-            lists_to_array(views["classes"], len(places), np.int32),
-            lists_to_array(views["weights"], len(places), np.int16),
+            lists_to_array(chosen["classes"], len(places), np.int32),
+            lists_to_array(chosen["weights"], len(places), np.int16),
             len(release.classes),
         )
-        records, there = records_of(views["transform"].combine_chunks())
-        method = np.full(len(places), piece.method)
-        return Lessons(ids, inputs, self._overruled(targets, people, decided), records, there, method)
+        view = self._view(piece, ids, chosen, inputs)
+        return Lessons(ids, inputs, self._overruled(targets, people, decided), view)
 
     def _views(self, piece: Piece, kept: pa.ChunkedArray) -> pa.Table:
         """All views of a piece, those of a row side by side."""
-        span = (piece.kept * piece.draws, (piece.kept + len(kept)) * piece.draws)
-        columns = ["id", "transform", "classes", "weights"]
-        views = self.release.read(piece.partition, "reinforcements", columns, *span)
-        own = views["id"].take(np.arange(0, views.num_rows, piece.draws))
+        columns = ["id", "draw", "transform", "partner", "classes", "weights"]
+        views = self.release.read(piece.partition, "reinforcements", columns, *piece.views)
+        own = views["id"].take(run_ends(views["id"]) - 1)
         self.release.same(own, kept, "reinforcements", piece.partition)
         return views
+
+    def _view(self, piece: Piece, ids: np.ndarray, chosen: pa.Table, inputs: np.ndarray) -> View:
+        """Views as arrays, each with its partner."""
+        records, there = records_of(chosen["transform"].combine_chunks())
+        n, mixed = len(ids), pc.is_valid(chosen["partner"]).to_numpy()
+        other = np.zeros((n, *inputs.shape[1:]), inputs.dtype)
+        other_records, other_there = np.zeros(n, RECORD), np.zeros(n, np.int64)
+        if mixed.any():
+            names = chosen["partner"].combine_chunks().drop_null()
+            beside = [other for other in self._by_partition[piece.partition.name] if other is not piece]
+            shelves = (self._shelf(each) for each in (piece, *beside))
+            *found, known = find(names, records["partner_draw"][mixed], inputs, shelves)
+            if not known.all():
+                raise StoreError(
+                    f"{self.release}: views of {piece.partition.name} are mixed with rows that are gone; run "
+                    "the partition again"
+                )
+            other[mixed], other_records[mixed], other_there[mixed] = found
+        method = np.full(n, piece.method)
+        return View(ids, records, there, method, mixed, other, other_records, other_there)
+
+    @cached_property
+    def _by_partition(self) -> dict[str, list[Piece]]:
+        found: dict[str, list[Piece]] = {}
+        for piece in self.pieces:
+            found.setdefault(piece.partition.name, []).append(piece)
+        return found
+
+    def _shelf(self, piece: Piece) -> Shelf:
+        """All rows of a piece that may be partners."""
+
+        def make() -> Shelf:
+            span = (piece.start, piece.stop)
+            rows = self.release.read(piece.partition, "rows", ["id", self.release.payload], *span)
+            labels = self.release.read(piece.partition, "labels", ["action"], *span)
+            kept = rows.filter(pc.not_equal(labels["action"], "drop"))
+            inputs = self._inputs(kept[self.release.payload])
+            return shelf_of(inputs, kept["id"].combine_chunks(), self._views(piece, kept["id"]))
+
+        return self.shelves.get((piece.partition.name, piece.start), make)
 
     def _overruled(self, targets: np.ndarray, people: np.ndarray, decided: np.ndarray) -> np.ndarray:
         """A person's decision outranks what teachers say."""
@@ -130,20 +169,20 @@ class Course:
         """
         if self.release.payload == "text":
             return list(lessons.inputs)
-        shown = lessons.inputs
-        if self.release.shape is not None:
-            shown, ok, _, problems = decode(lessons.inputs, self.release.shape)
-            if not ok.all():
-                bad = int(np.argmin(ok))
-                raise StoreError(
-                    f"{self.release}: the picture of row {lessons.ids[bad]} no longer decodes "
-                    f"({problems[bad]}); ingest it again"
-                )
-        if lessons.records is None:
-            return shown
-        assert lessons.there is not None
-        assert lessons.method is not None
-        return redraw(shown, lessons.records, lessons.there, lessons.method, self.methods)
+        shown = self._decoded(lessons.inputs, lessons.ids)
+        return lessons.view.redraw(shown, self._decoded, self.methods) if lessons.view else shown
+
+    def _decoded(self, inputs: np.ndarray, ids: np.ndarray) -> np.ndarray:
+        if self.release.shape is None:
+            return inputs
+        images, ok, _, problems = decode(inputs, self.release.shape)
+        if not ok.all():
+            bad = int(np.argmin(ok))
+            raise StoreError(
+                f"{self.release}: the picture of row {ids[bad]}, or of the row that it is mixed with, no "
+                f"longer decodes ({problems[bad]}); ingest it again"
+            )
+        return images
 
 
 def teaches(split: pa.ChunkedArray, labels: pa.Table, wanted: str, targets: Targets) -> np.ndarray:
@@ -178,13 +217,19 @@ def course(release: Release, curation: Curation, split: str, targets: Targets) -
         splits.update(pc.unique(found).to_pylist())
         teach = np.cumsum(np.append(0, teaches(found, labels, split, targets)))
         kept = np.cumsum(np.append(0, pc.not_equal(labels["action"], "drop").to_numpy()))
-        draws = draws_of(release, partition, int(kept[-1])) if targets == "views" else 0
+        views = views_of(release, partition, int(kept[-1])) if targets == "views" else np.zeros(kept[-1] + 1)
         pieces += [
-            Piece(partition, start, stop, int(teach[stop] - teach[start]), int(kept[start]), draws, method)
+            Piece(
+                partition,
+                start,
+                stop,
+                int(teach[stop] - teach[start]),
+                (int(views[kept[start]]), int(views[kept[stop]])),
+                method,
+            )
             for start, stop in release.pieces(partition)
-            if teach[stop] > teach[start]
         ]
-    if not pieces:
+    if not sum(piece.rows for piece in pieces):
         raise BadInput(
             f"{release} has no row of the split {split!r} to learn from; its splits are "
             f"{', '.join(sorted(splits)) or 'none'}"
@@ -192,12 +237,25 @@ def course(release: Release, curation: Curation, split: str, targets: Targets) -
     return Course(release, split, targets, tuple(pieces), tuple(methods))
 
 
-def draws_of(release: Release, partition: Partition, kept: int) -> int:
-    """How many views each row of a partition has."""
-    views = partition.tables["reinforcements"].rows
-    if views % max(kept, 1) or (kept and not views):
+def views_of(release: Release, partition: Partition, kept: int) -> np.ndarray:
+    """Where the views of each kept row begin in its partition's, and where the last ones end: (kept + 1,)."""
+    before, starts, last = 0, [0], None
+    for batch in release.store.batches(partition.tables["reinforcements"], ["id"]):
+        if batch.num_rows:
+            ends = run_ends(batch["id"])
+            joined = batch["id"][0].as_py() == last  # the row whose views the batch before ended with
+            starts = starts[:-1] if joined and before else starts
+            starts += (before + ends).tolist()
+            before, last = before + batch.num_rows, batch["id"][-1].as_py()
+    if len(starts) != kept + 1:
         raise StoreError(
             f"{release}: reinforcements of {partition.name} do not belong to its rows; run the partition "
             "again"
         )
-    return views // max(kept, 1)
+    return np.array(starts, np.int64)
+
+
+def run_ends(ids: pa.ChunkedArray | pa.Array) -> np.ndarray:
+    """Where each run of equal ids ends, (runs,) int64."""
+    flat = ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids
+    return np.asarray(pc.run_end_encode(flat, run_end_type=pa.int64()).run_ends.to_numpy(), np.int64)

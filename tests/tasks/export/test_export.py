@@ -71,7 +71,7 @@ def test_without_a_name_the_curated_rows_are_loaded(exported: Path, tmp_path: Pa
 
 
 def test_rows_come_with_their_labels_pictures_and_where_they_are_from(data: Any, curation: Path) -> None:
-    tables = tables_of(curation, 0, ROWS)
+    tables = tables_of(0, ROWS)
     row = next(row for row in data["train"] if row["action"] == "fix")
     place = tables["rows"]["id"].to_pylist().index(row["id"])
     truth = tables["rows"]["truth"][place].as_py()
@@ -192,7 +192,7 @@ def test_a_release_without_soft_labels_views_or_a_small_set_is_exported_too(tmp_
     commit(
         store,
         NIGHTS[0],
-        {name: data for name, data in tables_of(path, 0).items() if name in ("rows", "labels")},
+        {name: data for name, data in tables_of(0).items() if name in ("rows", "labels")},
     )
     assert run_command(["export", str(path), str(tmp_path / "out")]) == 0
     assert sorted(place.name for place in (tmp_path / "out").iterdir()) == ["README.md", "curated"]

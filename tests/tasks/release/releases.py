@@ -19,11 +19,14 @@ from storage.tables import TABLES
 from tasks.config import load
 from tasks.data import ONE, SoftLabels, array_to_lists, keys_of, optional_ints
 from tasks.ingest.images import encode_png
+from tasks.reinforce import Reinforcer, mixing
+from tasks.reinforce.crops import Crops
 from tasks.seeds import seed_of
 from tasks.stages.reinforce import as_struct
 
 NIGHTS, ROWS, FILE, DRAWS = ("2026-01-01", "2026-01-02", "2026-01-03"), 64, 16, 3
 ACTIONS = ("keep", "drop", "keep", "review", "soften", "fix", "human", "keep")
+CROPS = Crops(draws=DRAWS)
 TEST, GONE = 7, 6
 """Places of the test row and of the row whose label a person took away."""
 
@@ -40,23 +43,27 @@ reinforce: {kind: crops, draws: 3}
 
 
 def released(
-    folder: Path, nights: tuple[str, ...] = NIGHTS, root: str | None = None, rows: int = ROWS
+    folder: Path,
+    nights: tuple[str, ...] = NIGHTS,
+    root: str | None = None,
+    rows: int = ROWS,
+    method: Reinforcer = CROPS,
 ) -> Path:
-    """The curation's file; its store holds a release a night."""
+    """The curation's file; its store holds a release a night, its views drawn by `method`."""
     path = folder / "digits.yaml"
     path.write_text(CURATION if root is None else CURATION.replace("./store", root))
     curation = load(path)
     store = Store(curation.store, curation.dataset).open(create=True)
     extend(store, curation.vocabulary or ())
     for number, night in enumerate(nights):
-        commit(store, night, tables_of(path, number, rows))
+        commit(store, night, tables_of(number, rows, method), method)
     return path
 
 
-def commit(store: Store, night: str, tables: dict[str, pa.Table], each: dict[str, int] | None = None) -> None:
+def commit(store: Store, night: str, tables: dict[str, pa.Table], method: Reinforcer = CROPS) -> None:
     """Commits a night in files of 16 rows of `rows`, and publishes it."""
     n = tables["rows"].num_rows
-    noted = {"reinforcements": {"reinforcer": reinforcer(store).identity()}}
+    noted = {"reinforcements": {"reinforcer": method.identity()}}
     for table, data in tables.items():
         spans = [(start, min(start + FILE, n)) for start in range(0, n, FILE)]
         per = data.num_rows // n if table == "soft_labels" else 1
@@ -71,13 +78,7 @@ def commit(store: Store, night: str, tables: dict[str, pa.Table], each: dict[str
     releases.publish(store, night, "tests", [], {k: v for k, v in versions.items() if v is not None})
 
 
-def reinforcer(store: Store):  # type: ignore[no-untyped-def]
-    from tasks.reinforce.crops import Crops
-
-    return Crops(draws=DRAWS)
-
-
-def tables_of(path: Path, number: int, rows: int = ROWS) -> dict[str, pa.Table]:
+def tables_of(number: int, rows: int = ROWS, method: Reinforcer = CROPS) -> dict[str, pa.Table]:
     """A night's tables."""
     from sklearn.datasets import load_digits
 
@@ -94,10 +95,14 @@ def tables_of(path: Path, number: int, rows: int = ROWS) -> dict[str, pa.Table]:
     hashes = pa.array([f"{seed_of('row', name):016x}" for name in ids])
     split = np.where(np.arange(rows) == TEST, "test", "train").astype(object)
     kept = actions != "drop"
-    method = reinforcer(None)  # type: ignore[arg-type]
+    owners = np.flatnonzero(kept)
+    views = np.repeat(owners, method.draws)
     transforms = method.sample(keys_of(hashes)[kept], (8, 8, 1), 1)
+    partner = np.full(len(views), -1)
+    if "partner_draw" in transforms:
+        others = mixing.partners(keys_of(hashes)[kept], np.zeros(len(owners), int), method.draws, 1)
+        partner = np.where(transforms["partner_draw"] < 0, -1, owners[others.ravel()])
     opinion = SoftLabels.from_pred_probs(ids, given, believed(true), 10)
-    views = np.repeat(np.flatnonzero(kept), DRAWS)
     top = SoftLabels.from_pred_probs(ids[views], given[views], believed(true[views]), 10)
     one_sided = SoftLabels.from_pred_probs(ids, given, np.full((rows, 10), 0.1), 10)
     both = [
@@ -132,8 +137,9 @@ def tables_of(path: Path, number: int, rows: int = ROWS) -> dict[str, pa.Table]:
         "reinforcements": pa.table(
             {
                 "id": pa.array(top.ids, pa.string()),
-                "draw": pa.array(np.tile(np.arange(DRAWS, dtype=np.int16), int(kept.sum()))),
+                "draw": pa.array(np.tile(np.arange(method.draws, dtype=np.int16), len(owners))),
                 "transform": as_struct(transforms, len(views)),
+                "partner": pa.array(ids, pa.string()).take(pa.array(partner, mask=partner < 0)),
                 "classes": array_to_lists(top.classes[:, :3]),
                 "weights": array_to_lists(top.weights[:, :3]),
                 "tail": pa.array(np.zeros(len(views), np.int16)),

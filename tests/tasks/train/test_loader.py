@@ -9,15 +9,22 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import torch
 
 from storage.classes import extend
 from storage.store import Store
+from storage.tables import conform
 from tasks.config import load
-from tasks.data import keys_of
+from tasks.data import Examples, keys_of
 from tasks.errors import BadInput
+from tasks.ingest.images import decode
+from tasks.reinforce import Reinforcer
 from tasks.reinforce.crops import Crops
+from tasks.reinforce.ferkd import FerKD
+from tasks.reinforce.redrawing import redrawn
+from tasks.reinforce.reinforce import DatasetReinforcement
 from tasks.train import Batch, ReleaseLoader
 from tasks.train.order import draw_of
 from tests.tasks.release.releases import ACTIONS, DRAWS, GONE, NIGHTS, ROWS, TEST, commit, released, tables_of
@@ -64,12 +71,12 @@ def test_hard_targets_are_the_labels_that_may_be_relied_on(curation: Path) -> No
         for batch in ReleaseLoader(curation, 16, targets="hard")
         for name, label in zip(batch.ids, batch.targets, strict=True)
     }
-    truth = np.concatenate([tables_of(curation, night)["rows"]["truth"].to_numpy() for night in range(3)])
+    truth = np.concatenate([tables_of(night)["rows"]["truth"].to_numpy() for night in range(3)])
     assert found == {name: truth[int(name)] for name in TRUSTED}
 
 
 def test_soft_targets_are_the_ensembles_and_a_persons_word_outranks_them(curation: Path) -> None:
-    truth = np.concatenate([tables_of(curation, night)["rows"]["truth"].to_numpy() for night in range(3)])
+    truth = np.concatenate([tables_of(night)["rows"]["truth"].to_numpy() for night in range(3)])
     for targets in ("soft", "views"):
         found = {
             name: row.numpy()
@@ -87,9 +94,7 @@ def test_soft_targets_are_the_ensembles_and_a_persons_word_outranks_them(curatio
 
 
 def test_a_view_is_the_one_that_was_stored_bit_for_bit(curation: Path) -> None:
-    from tasks.ingest.images import decode
-
-    tables = tables_of(curation, 0)
+    tables = tables_of(0)
     rows, views = tables["rows"], tables["reinforcements"]
     places = {name: place for place, name in enumerate(rows["id"].to_pylist())}
     keys = keys_of(rows["content_hash"])
@@ -104,6 +109,63 @@ def test_a_view_is_the_one_that_was_stored_bit_for_bit(curation: Path) -> None:
                 numbers = {k: np.array([v]) for k, v in stored[name, draw].items() if v is not None}
                 expected = Crops(draws=DRAWS).replay(images[place : place + 1], numbers)
                 assert (shown == expected[0].transpose(2, 0, 1)).all()
+
+
+@pytest.mark.parametrize(
+    "method",
+    [DatasetReinforcement(draws=4, scale=(0.5, 1)), FerKD(draws=4, scale=(0.5, 1))],
+    ids=lambda m: m.kind,
+)
+@pytest.mark.parametrize("workers", [0, 2])
+def test_mixed_views_come_with_their_partners_wherever_those_stand(
+    tmp_path: Path, method: Reinforcer, workers: int
+) -> None:
+    """What `redrawn` makes of the same draws; a night is four files, and partners are of any of them."""
+    path = released(tmp_path, method=method)
+    loader = ReleaseLoader(path, 16, seed=2, num_workers=workers, buffer_rows=20)
+    shown = {
+        name: view for batch in loader for name, view in zip(batch.ids, batch.inputs.numpy(), strict=True)
+    }
+    assert sorted(shown) == KEPT
+    for night in range(len(NIGHTS)):
+        tables = tables_of(night, method=method)
+        rows, draws = tables["rows"], conform(tables["reinforcements"], "reinforcements")
+        keys, ids = keys_of(rows["content_hash"]), rows["id"].to_numpy()
+        images, *_ = decode(rows["image"].combine_chunks(), (8, 8, 1))
+        examples = Examples(ids, keys, np.zeros(len(ids), np.int32), images=images)
+        number = dict(zip(ids, draw_of(keys, np.full(len(ids), 4), 2, 0), strict=True))
+        wanted = [
+            place
+            for place, (name, draw) in enumerate(
+                zip(draws["id"].to_pylist(), draws["draw"].to_pylist(), strict=True)
+            )
+            if name in shown and draw == number[name]
+        ]
+        views, places = redrawn(method, examples, draws, np.array(wanted))
+        assert places.tolist() == wanted
+        mixed = [draws["partner"][place].is_valid for place in wanted]
+        assert 0.3 < np.mean(mixed) < 1
+        for place, view in zip(wanted, views, strict=True):
+            assert (shown[draws["id"][place].as_py()] == view.transpose(2, 0, 1)).all()
+
+
+def test_rows_may_have_different_numbers_of_views(tmp_path: Path) -> None:
+    path = released(tmp_path, nights=())
+    store = Store(load(path).store, "digits").open(create=True)
+    extend(store, [str(digit) for digit in range(10)])
+    tables = tables_of(0)
+    draws = tables["reinforcements"]
+    fewer = pc.and_(pc.equal(draws["draw"], 2), pc.not_equal(draws["id"], "0002"))
+    commit(store, "2026-01-01", tables | {"reinforcements": draws.filter(pc.invert(fewer))})
+    loader = ReleaseLoader(path, 64)
+    shown: dict[str, list[bytes]] = {}
+    for _ in range(6):
+        for batch in loader:
+            for name, view in zip(batch.ids, batch.inputs, strict=True):
+                shown.setdefault(name, []).append(view.numpy().tobytes())
+    assert {name: len(set(views)) for name, views in shown.items()} == {
+        name: 3 if name == "0002" else 2 for name in KEPT if int(name) < ROWS
+    }
 
 
 def test_every_stored_view_is_shown_before_one_is_repeated(curation: Path) -> None:
@@ -292,9 +354,7 @@ def test_without_stored_views_it_names_the_way_out(tmp_path: Path) -> None:
     path = released(tmp_path, nights=())
     store = Store(load(path).store, "digits").open(create=True)
     extend(store, [str(digit) for digit in range(10)])
-    tables = {
-        name: data for name, data in tables_of(path, 0).items() if name in ("rows", "labels", "soft_labels")
-    }
+    tables = {name: data for name, data in tables_of(0).items() if name in ("rows", "labels", "soft_labels")}
     commit(store, "2026-01-01", tables)
     with pytest.raises(BadInput, match='run reinforce on it, or take targets="soft"'):
         ReleaseLoader(path, 16)
@@ -325,7 +385,7 @@ def test_tables_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
     path = released(tmp_path, nights=())
     store = Store(load(path).store, "digits").open(create=True)
     extend(store, [str(digit) for digit in range(10)])
-    tables = tables_of(path, 0)
+    tables = tables_of(0)
     wrong = tables["labels"]["id"].to_pylist()
     wrong[0], wrong[1] = wrong[1], wrong[0]
     tables["labels"] = tables["labels"].set_column(0, "id", pa.array(wrong))
