@@ -112,6 +112,8 @@ def open_release(curation: Curation, number: int | None = None) -> Release:
         raise BadInput(str(error)) from None
     if about is None:
         raise BadInput(f"{store.dataset} has no published release; `winnow run` makes one")
+    if curation.task != "single_label":
+        raise BadInput(f"{curation.dataset} is of task {curation.task}; only single_label is read here so far")
     payload = curation.source.payload
     if payload is None:
         raise BadInput(f"the rows of {store.dataset} have no payload, only labels; there is nothing to learn")
