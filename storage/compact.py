@@ -128,7 +128,7 @@ def _give_to_readers(store: Store) -> None:
         moved = {table: _after_merges(store, table, version) for table, version in seen.versions.items()}
         if moved != seen.versions:
             note = f"release {seen.number} with its files merged"
-            releases.append(store, seen.partition, None, seen.checks, moved, seen.status, note)
+            releases.append(store, seen.partition, None, seen.checks, moved, seen.status, note, seen.kept)
 
 
 def _after_merges(store: Store, table: str, version: int) -> int:

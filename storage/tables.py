@@ -52,6 +52,7 @@ CHECKS = pa.list_(
         [("name", pa.string()), ("value", pa.float64()), ("bound", pa.string()), ("passed", pa.bool_())]
     )
 )
+KEPT = pa.list_(pa.struct([("table", pa.string()), ("partition", pa.string()), ("version", pa.int64())]))
 CLASSES = pa.list_(pa.int32())
 WEIGHTS = pa.list_(pa.int16())
 FLOATS = pa.list_(pa.float32())
@@ -139,6 +140,7 @@ TABLES: dict[str, pa.Schema] = {
         classes=(CLASSES,),
         weights=(WEIGHTS,),
         origins=STRINGS,
+        tiles=(pa.int16(),),
     ),
     "metrics": _schema(
         stage=pa.string(),
@@ -154,12 +156,14 @@ TABLES: dict[str, pa.Schema] = {
         status=pa.string(),
         versions=pa.map_(pa.string(), pa.int64()),
         note=(pa.string(),),
+        kept=(KEPT,),
     ),
 }
 """Every table of a store, by name; a table that nothing was written to does not exist on disk."""
 
 GROWN: dict[str, frozenset[str]] = {
     "releases": frozenset(),
+    "distilled": frozenset({"tiles"}),
     "reinforcements": frozenset({"region", *(f"transform.{name}" for name, _ in _LATER)}),
 }
 """Tables that once had fewer columns, or fewer fields in a struct: what their older files lack reads as

@@ -111,6 +111,8 @@ class Examples(Rows):
     embedding: (n, e) float32, what the curation's encoder made of the payload, or None.
     trains: (n,) bool, whether the row is of the training split, or None where nobody asks.
     texts: (n,) object, str, or None.
+    dynamics: (n, 2) float32, area under the margin and forgetting events, NaN for a row that no
+    teacher trained on, or None.
     """
 
     keys: np.ndarray
@@ -121,6 +123,7 @@ class Examples(Rows):
     trains: np.ndarray | None = None
     annotations: Annotations | None = None
     texts: np.ndarray | None = None
+    dynamics: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

@@ -39,15 +39,24 @@ def impossible(c: Curation) -> list[str]:
     for i, detector in enumerate(c.detect):
         readers += [(f"detect[{i}] {detector.kind}", reads) for reads in sorted(detector.reads)]
     if c.distill:
-        readers.append((f"distill {c.distill.kind}", c.distill.reads))
+        readers += [(f"distill {c.distill.kind}", reads) for reads in sorted(c.distill.reads)]
+        if (c.distill.asks or c.distill.labels == "soft") and not can_be_asked(c):
+            found.append(
+                f"distill {c.distill.kind} asks teachers about what it makes, which precomputed ones cannot "
+                "tell; add one that can, or set labels: hard"
+            )
     if c.reinforce:
         readers.append((f"reinforce {c.reinforce.kind}", c.reinforce.reads))
-        if c.teach and not any(t.cross_fitted and t.looks_at() & VIEWED for t in c.teach.teachers):
+        if c.teach and not can_be_asked(c):
             found.append("reinforce needs a teacher that can be asked about views; precomputed ones cannot")
     if "crowdlab" in kinds and any(t.kind == "annotators" for t in teachers):
         found.append(
             "detect crowdlab weighs people against teachers that look at rows; leave out teacher annotators"
         )
+    if c.trial and not c.distill:
+        found.append("trial tries the distilled set, which is left out; add distill or leave out trial too")
+    if c.trial and (payload is None or (payload == "text" and not encoder)):
+        found.append("trial needs rows that students can read; map images or features, or add an encoder")
     if c.audit and not c.detect:
         found.append("audit asks detectors, which are left out; add detect or leave out audit too")
     if c.audit and "annotator" in c.audit.noise and not c.source.annotated:
@@ -62,6 +71,12 @@ def impossible(c: Curation) -> list[str]:
         if reads in payload_of and payload_of[reads] != payload:
             found.append(f"{where} reads {reads}, but the source gives {payload or 'no payload'}")
     return found
+
+
+def can_be_asked(c: Curation) -> bool:
+    """Whether some teacher can judge what is no row of a partition."""
+    teachers = c.teach.teachers if c.teach else ()
+    return any(teacher.cross_fitted and teacher.looks_at() & VIEWED for teacher in teachers)
 
 
 VIEWED = frozenset({"images", "embedding"})

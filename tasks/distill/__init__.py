@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -12,35 +13,56 @@ from pydantic import Field
 from tasks.data import Examples
 from tasks.method import Method, third_party
 
+Ask = Callable[[Examples], np.ndarray]
+"""The teachers' opinion: examples (m) that carry the `keys` of the rows they were made from -> log
+probabilities (m, n_classes) float32 of the curation's ensemble, by teachers that never saw that row's
+fold. Examples with new images or features leave `embedding` None: they are encoded again."""
+
+Read = Literal["images", "embedding", "features", "dynamics"]
+
 
 @dataclass(frozen=True)
 class Distilled:
     """Examples of one class. origins: for each example the row numbers, in the input, that it comes
-    from. Synthetic examples are in `images` (m, h, w, c) uint8 or `features` (m, d) float32; a
-    selection leaves both None and the stage copies the payload of each example's first origin."""
+    from, the first of them the one whose fold's teachers are asked. Synthetic examples are in `images`
+    (m, h, w, c) uint8 or `features` (m, d) float32; a selection leaves both None and the stage copies the
+    payload of each example's first origin. tiles: an image is a mosaic of tiles x tiles examples
+    (`tasks.distill.mosaic` decodes it)."""
 
     origins: list[list[int]]
     images: np.ndarray | None = None
     features: np.ndarray | None = None
+    tiles: int = 1
 
 
 class Distiller(Method, ABC):
     """Makes the small set of one class. Classes are independent, so they run in parallel and only
-    those whose rows changed are done again."""
+    those whose rows changed are done again.
 
-    reads: ClassVar[Literal["images", "embedding", "nothing"]]
+    `reads` names what it looks at besides ids, content keys and labels; `asks` says whether it asks the
+    teachers. What it makes may depend on that, on its parameters and the seed, and on nothing else.
+    """
+
+    reads: ClassVar[frozenset[Read]]
+    asks: ClassVar[bool] = False
+
     per_class: int
+    labels: Literal["hard", "soft"] = Field(
+        "hard", description="soft: the teachers' probabilities of each example, stored beside it"
+    )
 
     @abstractmethod
-    def distill(self, examples: Examples, seed: int, device: str) -> Distilled:
+    def distill(self, examples: Examples, ask: Ask, seed: int, device: str) -> Distilled:
         """At most `per_class` examples of one class, in selection order (a prefix is a valid smaller
-        set). `examples` holds that class's rows only, at least one, in a fixed order."""
+        set). `examples` holds that class's rows only, under their decided labels, at least one, in a
+        fixed order; of their payloads those that the method reads."""
 
 
 from tasks.distill.herding import Herding  # noqa: E402
 from tasks.distill.matching import Matching  # noqa: E402
+from tasks.distill.patches import Patches  # noqa: E402
 from tasks.distill.random import Random  # noqa: E402
 
 AnyDistiller = Annotated[
-    Annotated[Random | Herding | Matching, Field(discriminator="kind")], third_party(Distiller)
+    Annotated[Random | Herding | Matching | Patches, Field(discriminator="kind")], third_party(Distiller)
 ]

@@ -20,7 +20,7 @@ import numpy as np
 from pydantic import Field
 
 from tasks.data import Examples
-from tasks.distill import Distilled, Distiller
+from tasks.distill import Ask, Distilled, Distiller, Read
 
 
 class Herding(Distiller):
@@ -29,11 +29,11 @@ class Herding(Distiller):
     kind: Literal["herding"] = "herding"
     revision: ClassVar[int] = 1
     paper: ClassVar[str] = "Rebuffi et al., iCaRL, CVPR 2017, algorithm 4"
-    reads: ClassVar[Literal["images", "embedding", "nothing"]] = "embedding"
+    reads: ClassVar[frozenset[Read]] = frozenset({"embedding"})
 
     per_class: int = Field(10, ge=1, description="rows kept of each class; fewer where a class is smaller")
 
-    def distill(self, examples: Examples, seed: int, device: str) -> Distilled:
+    def distill(self, examples: Examples, ask: Ask, seed: int, device: str) -> Distilled:
         """min(per_class, n) different rows in the order picked; no randomness, so `seed` is not used.
 
         ValueError without embeddings, or where one is not finite.

@@ -6,6 +6,11 @@ through freshly drawn, never trained ConvNets their mean embedding equals that o
 images. The paper's loss is a sum over classes in which each class sees its own images only, so
 classes are distilled one by one here with nothing lost.
 
+With `tiles: 2` what is learnt are mosaics of four images each, started from four rows: the
+multi-formation of IDC (see `mosaic`), which gives most of what IDM (Zhao et al., CVPR 2023) adds to
+this method. IDM's other half, networks that are trained on all classes as the images are learnt, is
+left out: a class would then depend on every other, and all would be learnt again each night.
+
 What differs from the paper, and why:
 - Pixels are normalised by the class's own mean and deviation unless `mean` and `std` are given:
   a class does not know its data set, and instance norm after the first convolution removes most of
@@ -27,7 +32,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from tasks.data import Examples
-from tasks.distill import Distilled, Distiller
+from tasks.distill import Ask, Distilled, Distiller, Read
 from tasks.distill.random import draw_rows
 from tasks.seeds import seed_of
 
@@ -41,11 +46,12 @@ class Matching(Distiller):
     kind: Literal["matching"] = "matching"
     revision: ClassVar[int] = 1
     paper: ClassVar[str] = "Zhao & Bilen, Dataset Condensation with Distribution Matching, WACV 2023"
-    reads: ClassVar[Literal["images", "embedding", "nothing"]] = "images"
+    reads: ClassVar[frozenset[Read]] = frozenset({"images"})
 
     per_class: int = Field(
         10, ge=1, description="images learnt for each class; fewer where it has fewer rows"
     )
+    tiles: int = Field(1, ge=1, le=4, description="an image is a mosaic of tiles x tiles learnt ones")
     steps: int = Field(200, ge=1, description="gradient steps a class; the paper takes 20,000")
     learning_rate: float = Field(1.0, gt=0, description="of the pixels; the paper takes 1 up to 50 a class")
     momentum: float = Field(0.5, ge=0, lt=1, description="of the pixels' SGD")
@@ -67,33 +73,39 @@ class Matching(Distiller):
             )
         return self
 
-    def distill(self, examples: Examples, seed: int, device: str) -> Distilled:
-        """min(per_class, n) images; origins name the row that each started from.
+    def distill(self, examples: Examples, ask: Ask, seed: int, device: str) -> Distilled:
+        """min(per_class, n // tiles**2) images, at least one; origins name the rows that each started
+        from, in the order of its tiles. A class of fewer rows than tiles repeats them.
 
         All are learnt together: a prefix is a valid set, but less than one distilled at its size.
         ValueError without images, for sides under 8 pixels, where `mean` has another number of
-        channels than the images, or where the steps diverge.
+        channels than the images, for more tiles than pixels, or where the steps diverge.
         """
         import torch
 
         from tasks.distill import siamese
         from tasks.distill.convnet import ConvNet
         from tasks.distill.moments import Embed, match_means
+        from tasks.distill.mosaic import encode
 
         if examples.images is None:
             raise ValueError("matching needs images and these rows have none; use herding or random")
         _, height, width, channels = examples.images.shape
         mean, std = self._normalisation(examples.images)
-        rows = draw_rows(examples.keys, self.per_class, seed_of(seed, "start"))
-        pixels = (examples.images / np.float32(255) - mean) / std
-        real = torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))).to(device)
+        each = self.tiles**2
+        drawn = draw_rows(examples.keys, each * self.per_class, seed_of(seed, "start"))
+        rows = np.resize(drawn, (max(len(drawn) // each, 1), each))
+
+        def tensor(pixels: np.ndarray) -> torch.Tensor:
+            scaled = (pixels.astype(np.float32) - mean) / std
+            return torch.from_numpy(np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))).to(device)
 
         def network(generator: torch.Generator) -> Embed:
             return ConvNet(channels, height, width, self.width, generator).requires_grad_(False).to(device)
 
         learnt = match_means(
-            real,
-            real[rows],
+            tensor(examples.images / np.float32(255)),
+            tensor(encode(examples.images[rows.ravel()], self.tiles) / np.float32(255)),
             network,
             lambda generator: siamese.draw(generator, height, width, self.flip),
             lambda step: torch.Generator().manual_seed(seed_of(seed, step)),
@@ -103,12 +115,13 @@ class Matching(Distiller):
             real_batch=self.real_batch,
             learning_rate=self.learning_rate,
             momentum=self.momentum,
+            tiles=self.tiles,
         )
         images = learnt.cpu().numpy().transpose(0, 2, 3, 1) * std + mean
         if not np.isfinite(images).all():
             raise ValueError(f"matching diverged; lower distill.learning_rate from {self.learning_rate}")
         return Distilled(
-            [[row] for row in rows], images=np.rint(np.clip(images, 0, 1) * 255).astype(np.uint8)
+            rows.tolist(), np.rint(np.clip(images, 0, 1) * 255).astype(np.uint8), tiles=self.tiles
         )
 
     def _normalisation(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -3,7 +3,8 @@
 The optimisation of Zhao & Bilen, "Dataset Condensation with Distribution Matching", WACV 2023,
 algorithm 1, for one class: || mean of embed(real) - mean of embed(synthetic) ||^2, the squared
 distance of first moments, lowered by gradient steps on the synthetic pixels. Networks come and
-go; none is ever trained.
+go; none is ever trained. What is moved may be mosaics (see `mosaic`), of which networks see the
+enlarged tiles.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable
 
 import torch
 
+from tasks.distill.mosaic import enlarge
 from tasks.distill.siamese import Transform
 
 Embed = Callable[[torch.Tensor], torch.Tensor]
@@ -39,13 +41,14 @@ def match_means(
     real_batch: int,
     learning_rate: float,
     momentum: float,
+    tiles: int,
 ) -> torch.Tensor:
     """The images that `start` (m, c, h, w) float32 becomes after `steps` steps.
 
     real: (n, c, h, w), all of the class. networks, transforms: draw one from a generator.
     generator_at: the generator of a step, so that step 7's network is the same whatever the steps
     before it drew. keep_network: steps that share a network. real_batch: real images a step,
-    without replacement.
+    without replacement. tiles: an image of `start` is a mosaic of tiles x tiles.
     """
     synthetic = start.clone().requires_grad_(True)
     optimizer = torch.optim.SGD([synthetic], lr=learning_rate, momentum=momentum)
@@ -55,7 +58,7 @@ def match_means(
             embed = networks(generator)
         transform = transforms(generator)
         batch = torch.randperm(len(real), generator=generator)[:real_batch].to(real.device)
-        loss = distance(embed, transform, real[batch], synthetic)
+        loss = distance(embed, transform, real[batch], enlarge(synthetic, tiles))
         (synthetic.grad,) = torch.autograd.grad(loss, synthetic)
         optimizer.step()
     return synthetic.detach()

@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import Field
 
 from tasks.data import Examples
-from tasks.distill import Distilled, Distiller
+from tasks.distill import Ask, Distilled, Distiller, Read
 from tasks.seeds import mix
 
 
@@ -27,11 +27,11 @@ class Random(Distiller):
     kind: Literal["random"] = "random"
     revision: ClassVar[int] = 1
     paper: ClassVar[str] = "Cohen & Kaplan, Summarizing data using bottom-k sketches, PODC 2007"
-    reads: ClassVar[Literal["images", "embedding", "nothing"]] = "nothing"
+    reads: ClassVar[frozenset[Read]] = frozenset()
 
     per_class: int = Field(10, ge=1, description="rows drawn from each class; fewer where a class is smaller")
 
-    def distill(self, examples: Examples, seed: int, device: str) -> Distilled:
+    def distill(self, examples: Examples, ask: Ask, seed: int, device: str) -> Distilled:
         """min(per_class, n) different rows in the order drawn."""
         return Distilled([[row] for row in draw_rows(examples.keys, self.per_class, seed)])
 

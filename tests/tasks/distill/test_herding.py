@@ -7,6 +7,7 @@ import pytest
 
 from tasks.data import Examples
 from tasks.distill.herding import Herding, herd, unit
+from tests.tasks.distill.teachers import no_teachers
 
 
 def rows(embedding: np.ndarray | None, n: int) -> Examples:
@@ -42,8 +43,8 @@ def test_embeddings_are_scaled_to_length_one_first() -> None:
     embedding = np.random.default_rng(0).normal(size=(60, 8)).astype(np.float32)
     stretched = embedding * np.linspace(0.5, 100, 60, dtype=np.float32)[:, None]
     expected = [[i] for i in literal_herding(unit(embedding.astype(np.float64)), 10)]
-    assert Herding().distill(rows(embedding, 60), 0, "cpu").origins == expected
-    assert Herding().distill(rows(stretched, 60), 0, "cpu").origins == expected
+    assert Herding().distill(rows(embedding, 60), no_teachers, 0, "cpu").origins == expected
+    assert Herding().distill(rows(stretched, 60), no_teachers, 0, "cpu").origins == expected
 
 
 def test_ties_go_to_the_lowest_row() -> None:
@@ -70,8 +71,12 @@ def test_a_prefix_is_the_smaller_set() -> None:
 
 def test_a_class_smaller_than_asked_gives_all_its_rows_once() -> None:
     vectors = np.random.default_rng(6).normal(size=(3, 4)).astype(np.float32)
-    assert sorted(row for (row,) in Herding().distill(rows(vectors, 3), 0, "cpu").origins) == [0, 1, 2]
-    assert Herding().distill(rows(vectors[:1], 1), 0, "cpu").origins == [[0]]
+    assert sorted(row for (row,) in Herding().distill(rows(vectors, 3), no_teachers, 0, "cpu").origins) == [
+        0,
+        1,
+        2,
+    ]
+    assert Herding().distill(rows(vectors[:1], 1), no_teachers, 0, "cpu").origins == [[0]]
 
 
 def test_a_zero_embedding_stays_zero() -> None:
@@ -80,6 +85,6 @@ def test_a_zero_embedding_stays_zero() -> None:
 
 def test_missing_and_broken_embeddings_are_named() -> None:
     with pytest.raises(ValueError, match="herding needs embeddings"):
-        Herding().distill(rows(None, 2), 0, "cpu")
+        Herding().distill(rows(None, 2), no_teachers, 0, "cpu")
     with pytest.raises(ValueError, match="row row-1 is not finite"):
-        Herding().distill(rows(np.array([[0.0], [np.nan]], np.float32), 2), 0, "cpu")
+        Herding().distill(rows(np.array([[0.0], [np.nan]], np.float32), 2), no_teachers, 0, "cpu")

@@ -7,6 +7,7 @@ import torch
 from tasks.distill import siamese
 from tasks.distill.convnet import ConvNet
 from tasks.distill.moments import distance, match_means
+from tasks.distill.mosaic import enlarge
 
 
 def generator(step: int) -> torch.Generator:
@@ -46,6 +47,7 @@ def test_through_the_identity_one_image_becomes_the_class_mean() -> None:
         real_batch=20,
         learning_rate=0.1,
         momentum=0.5,
+        tiles=1,
     )
     assert torch.allclose(learnt[0], real.mean(dim=0), atol=1e-5)
 
@@ -68,6 +70,7 @@ def test_networks_depend_on_their_step_alone_and_are_kept_as_long_as_asked() -> 
         real_batch=2,
         learning_rate=0.1,
         momentum=0.0,
+        tiles=1,
     )
     assert drawn == [0, 3, 6]
 
@@ -86,5 +89,25 @@ def test_the_starting_images_are_not_written_to() -> None:
         real_batch=2,
         learning_rate=0.1,
         momentum=0.5,
+        tiles=1,
     )
     assert torch.equal(real, before)
+
+
+def test_a_mosaic_is_learnt_through_its_enlarged_tiles() -> None:
+    """Through the identity the mean of a mosaic's four enlarged tiles becomes the class mean."""
+    real = torch.full((6, 1, 4, 4), 0.7)
+    learnt = match_means(
+        real,
+        torch.zeros(1, 1, 4, 4),
+        lambda _: torch.nn.Flatten(),
+        lambda _: lambda x: x,
+        generator,
+        steps=200,
+        keep_network=1,
+        real_batch=6,
+        learning_rate=0.5,
+        momentum=0.5,
+        tiles=2,
+    )
+    assert torch.allclose(enlarge(learnt, 2).mean(dim=0), real[0], atol=1e-3)

@@ -6,6 +6,7 @@ import numpy as np
 
 from tasks.data import Examples
 from tasks.distill.random import Random
+from tests.tasks.distill.teachers import no_teachers
 
 
 def rows(keys: np.ndarray) -> Examples:
@@ -13,7 +14,7 @@ def rows(keys: np.ndarray) -> Examples:
 
 
 def chosen(keys: np.ndarray, per_class: int, seed: int = 0) -> list[int]:
-    distilled = Random(per_class=per_class).distill(rows(keys), seed, "cpu")
+    distilled = Random(per_class=per_class).distill(rows(keys), no_teachers, seed, "cpu")
     assert distilled.images is None
     assert distilled.features is None
     return [row for (row,) in distilled.origins]
