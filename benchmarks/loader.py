@@ -37,7 +37,7 @@ from tasks.reinforce.crops import Crops
 from tasks.seeds import mix, seed_of
 from tasks.train import ReleaseLoader
 
-ROWS, SIDE, BATCH, REPEATS, DRAWS = 2048, 32, 128, 5, 8
+ROWS, SIDE, BATCH, REPEATS, DRAWS = 1024, 32, 128, 5, 8
 NIGHT = "2026-01-01"
 AUGMENTATION = {"kind": "crops", "draws": DRAWS, "flip": True, "saturation": 0.2}
 Epoch = Callable[[], Iterable[tuple[torch.Tensor, torch.Tensor]]]

@@ -156,6 +156,9 @@ def views(release: Release) -> Iterator[tuple[str, pa.Table]]:
             yield "train", found.drop_columns(["weights"]).append_column("probabilities", dense)
 
 
+TILES = Column("tiles", pa.int16(), "the image is a mosaic of tiles x tiles pictures of this class")
+
+
 def distilled_columns(release: Release) -> list[Column]:
     """The columns of the configuration `distilled`."""
     return [
@@ -163,6 +166,7 @@ def distilled_columns(release: Release) -> list[Column]:
         payload_column(release),
         Column("label", pa.int64(), "its class", release.classes),
         Column("soft_label", pa.list_(pa.float32(), len(release.classes)), "a probability for each class"),
+        *([TILES] if release.payload == "image" else []),
         Column("distiller", pa.string(), "the method that made or chose it"),
         Column("origins", pa.list_(pa.string()), "the rows that it was made from"),
         Column("partition", pa.string(), "the last slice that it was made from"),
@@ -172,13 +176,14 @@ def distilled_columns(release: Release) -> list[Column]:
 def distilled(release: Release, refs: list[TableRef]) -> Iterator[tuple[str, pa.Table]]:
     """("train", rows) of the configuration `distilled`."""
     for ref in refs:
-        found = release.store.read(ref, ["id", "label", "distiller", "origins", "partition", release.payload])
+        columns = ["id", "label", "tiles", "distiller", "origins", "partition", release.payload]
+        found = release.store.read(ref, columns)
         said = release.store.read(ref, ["label", "classes", "weights"])
         yield (
             "train",
             pa.table(
                 {
-                    **{name: found[name] for name in ("id", "distiller", "origins", "partition")},
+                    **{name: found[name] for name in ("id", "tiles", "distiller", "origins", "partition")},
                     release.payload: payload_of(found, release.payload),
                     "label": found["label"].cast(pa.int64()),
                     "soft_label": fixed(soft_of(said, len(release.classes))),
