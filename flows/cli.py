@@ -355,6 +355,19 @@ def diff(
     show_diff(existing(curation), older, newer)
 
 
+@app.command(epilog="Example: `winnow export curations/digits.yaml ./digits-export`")
+def export(
+    curation: CurationPath,
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new folder, or an empty one.")],
+    release: Release = None,
+) -> None:
+    """Write a release as Parquet files and a data card, for Hugging Face `datasets` and all else."""
+    from flows.export import export as write_export
+
+    loaded, _ = opened(curation)
+    write_export(loaded, folder, release)
+
+
 @review.command("export", epilog="Example: `winnow review export curations/digits.yaml doubtful.csv`")
 def review_export(
     curation: CurationPath,

@@ -23,8 +23,10 @@ import json
 import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Self
 
 import numpy as np
@@ -47,6 +49,8 @@ ANSWERS_LOST = 5
 """After so many of one commit it gives up."""
 RECENT_COMMITS = 1000
 SNAPSHOTS = 16
+READERS = 16
+"""Files whose footers are read at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +133,19 @@ class Store:
         """(start, stop, rows) of each of a partition's files, in order; start and stop as committed."""
         listed = self._listed(ref)
         return list(zip(*(listed[name].to_pylist() for name in ("start", "stop", "rows")), strict=True))
+
+    def row_groups(self, ref: TableRef) -> list[tuple[int, int]]:
+        """The runs of a partition's rows that stand together in its files: what is best read at once."""
+        listed = self._listed(ref)
+
+        def rows_of(path: str) -> list[int]:
+            with parquet.opened(path, self.filesystem) as file:
+                return [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+
+        with ThreadPoolExecutor(READERS) as readers:
+            counts = [n for found in readers.map(rows_of, self._paths(ref.table, listed)) for n in found]
+        stops = list(accumulate(counts))
+        return [(stop - rows, stop) for rows, stop in zip(counts, stops, strict=True) if rows]
 
     def file_uris(
         self, table: str, version: int | None = None, partitions: Sequence[str] | None = None

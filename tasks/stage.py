@@ -178,6 +178,7 @@ def carry_out(plan: Plan, job: Job, run: Run, versions: dict[str, int | None]) -
         "states": [
             state for start in STAGES[job.stage].states_used(job) for state in job.store.states(start)
         ],
+        **STAGES[job.stage].noted(run.curation),
     }
     done: dict[str, TableRef] = commit(job, spans, versions, info)
     log_line(plan, job, done, info)

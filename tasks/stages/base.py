@@ -130,6 +130,10 @@ class Stage(ABC):
             return found | snapshot.lineup(*tables).up_to(partition, curation.window_size)
         return found | owns
 
+    def noted(self, curation: Curation) -> dict[str, Any]:
+        """JSON that the commit keeps for whoever reads the result: what it takes to undo an encoding."""
+        return {}
+
     def states_used(self, job: Job) -> list[str]:
         """States below other partitions that the result goes on needing, as "{partition}/{prefix}"."""
         return []

@@ -45,6 +45,11 @@ class ReinforceStage(Stage):
     def fit(self, job: Job, part: str) -> State:
         return drawn(job, method(job.curation), seed(job.curation))
 
+    def noted(self, curation: Curation) -> dict[str, Any]:
+        """What redraws the views: a release is read with the method that made it, whatever the YAML says
+        by then."""
+        return {"reinforcer": method(curation).identity()}
+
     def size(self, job: Job) -> int:
         return job.own("rows").rows
 

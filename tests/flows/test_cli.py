@@ -25,7 +25,7 @@ from tests.flows.cli_stores import CURATION, curation, filled
 
 VERBS = (
     *("demo", "plan", "run", "backfill", "nightly", "status", "sql", "why", "releases", "rollback", "diff"),
-    *("review export", "review import", "report", "methods", "vacuum"),
+    *("review export", "review import", "export", "report", "methods", "vacuum"),
 )
 ROOT = Path(__file__).parents[2]
 

@@ -106,6 +106,17 @@ def test_a_span_reads_only_the_row_groups_it_touches(ten_rows: Ten, monkeypatch:
     assert read == [1, 2]
 
 
+def test_row_groups_are_runs_of_a_partitions_rows_over_its_files(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet, "ROW_GROUP_ROWS", 3)
+    shards(store, "p", "f1", (0, 4), (4, 10))
+    ref = store.commit("metrics", "p", "f1", [(0, 4), (4, 10)], [], {}, None)
+    assert store.row_groups(ref) == [(0, 3), (3, 4), (4, 7), (7, 10)]
+    empty = put(store, "metrics", "q", metrics([]))
+    assert store.row_groups(empty) == []
+
+
 def test_batches_stream_the_same_rows(ten_rows: Ten) -> None:
     store, refs = ten_rows
     batches = list(store.batches(refs, ["id", "partition"]))
