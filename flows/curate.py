@@ -30,7 +30,7 @@ def curate(curation: Curation, partition: str, force: bool = False) -> Release |
         issues = detect(run, rows, soft)
         labels = relabel(run, rows, soft, issues)
         views = reinforce(run, rows, soft, labels)
-        core = distill(run, rows, labels)
+        core = distill(run, rows, soft, labels)
         return publish(run, report(run, rows, soft, issues, labels, views, core))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +14,7 @@ from prefect.cache_policies import NO_CACHE
 from flows.alerts import alert
 from storage import releases
 from storage.leases import live
-from storage.releases import HELD, PUBLISHED, Release
+from storage.releases import HELD, PUBLISHED, Kept, Release
 from storage.store import Store, TableRef
 from tasks.errors import Held
 from tasks.gates import Evidence, Figures, Measured, Outcome, judge
@@ -33,14 +34,16 @@ def publish(run: Run, report: TableRef | None) -> Release | None:
     """Release the tables as they stand, unless a release already holds them: rolling back makes none.
 
     `report` is the partition's figures, which must be there first. A release that fails a gate is kept
-    as held, for inspection; readers keep the last good one. Raises Held with the figures.
+    as held, for inspection; readers keep the last good one. Raises Held with the figures. A gate that
+    keeps a table lets the release pass without the partition's new rows of that table.
     None while another partition is half-way: the run that brings it to its end publishes both.
     """
     store = run.store
     release = releases.standing(store)
     failed: list[Check] = []
-    if release is None or release.status == HELD:
-        fresh = unseen(store)
+    refused_before = {each.partition for each in release.kept} if release else set()
+    if release is None or release.status == HELD or run.partition in refused_before:
+        fresh = sorted({*unseen(store), *({run.partition} & refused_before)})
         wholes = {p: whole(run, p) for p in fresh if p != run.partition}
         halves = {partition: check for partition, check in wholes.items() if not check.outcome.passed}
         under_way = [partition for partition in halves if live(store, partition)]
@@ -51,13 +54,19 @@ def publish(run: Run, report: TableRef | None) -> Release | None:
         measured = [p for p in fresh if p not in halves and store.ref("metrics", p)]
         checks = [*halves.values(), *judged(run, measured)]
         failed = [check for check in checks if check.holds]
-        rows = [check.row for check in checks]
-        # Held as it stands before: judged again, since gates may have changed, but told once.
-        if release is None or not failed or list(release.checks) != rows:
-            status = HELD if failed else PUBLISHED
+        kept = kept_back(store, checks, measured)
+        rows = [check.row(kept) for check in checks]
+        status = HELD if failed else PUBLISHED
+        # Held or refused as it stands before: judged again, since gates may have changed, but told once.
+        same = release is not None and (release.status, release.kept) == (status, kept)
+        if release is None or not same or (failed and list(release.checks) != rows):
             name = runtime.flow_run.name
-            number = releases.publish(store, run.partition, name, rows, releases.versions(store), status)
+            versions = releases.versions(store)
+            number = releases.publish(store, run.partition, name, rows, versions, status, kept)
             release = releases.get(store, number)
+            for check in checks:
+                if check.refused:
+                    get_run_logger().warning("%s", refusal(check, kept))
             if failed:
                 figures = {check.name: check.outcome.value for check in failed}
                 text = held(run.partition, number, failed)
@@ -82,16 +91,26 @@ class Check:
 
     name: str
     outcome: Outcome
+    partition: str
+
+    @property
+    def failed(self) -> bool:
+        return not self.outcome.passed and not self.outcome.waived
 
     @property
     def holds(self) -> bool:
         """Whether it holds the release back."""
-        return not self.outcome.passed and not self.outcome.waived
+        return self.failed and not self.outcome.keeps
 
     @property
-    def row(self) -> dict[str, Any]:
+    def refused(self) -> bool:
+        """Whether readers do not get the new rows of one table."""
+        return self.failed and bool(self.outcome.keeps)
+
+    def row(self, kept: Sequence[Kept]) -> dict[str, Any]:
         """As a release stores it."""
-        bound = "; ".join(filter(None, (self.outcome.bound, self.outcome.waived)))
+        stays = staying(self, kept) if self.refused else ""
+        bound = "; ".join(filter(None, (self.outcome.bound, self.outcome.waived, stays)))
         return {
             "name": self.name,
             "value": self.outcome.value,
@@ -118,7 +137,7 @@ def whole(run: Run, partition: str) -> Check:
     plans = Planner(run.curation, run.store).partition(partition)
     done = sum(plan.verdict == "up to date" for plan in plans)
     outcome = Outcome("stages_up_to_date", float(done), f"at least {len(plans)}", done == len(plans))
-    return Check(f"{partition} {outcome.metric}", outcome)
+    return Check(f"{partition} {outcome.metric}", outcome, partition)
 
 
 def judged(run: Run, partitions: list[str]) -> list[Check]:
@@ -130,7 +149,7 @@ def judged(run: Run, partitions: list[str]) -> list[Check]:
     for partition in partitions:
         place = "" if partition == run.partition else f"{partition} "
         for outcome in judge(gates, evidence(run.store, partition, release, length), today):
-            found.append(Check(f"{place}{outcome.metric}", outcome))
+            found.append(Check(f"{place}{outcome.metric}", outcome, partition))
     return found
 
 
@@ -150,6 +169,44 @@ def evidence(store: Store, partition: str, release: Release | None, length: int)
 def figures_of(store: Store, ref: TableRef) -> Figures:
     rows = store.read(ref, ["name", "value", "unit"]).to_pylist()
     return {row["name"]: Measured(row["value"], row["unit"]) for row in rows if row["value"] is not None}
+
+
+def kept_back(store: Store, checks: Sequence[Check], measured: Sequence[str]) -> tuple[Kept, ...]:
+    """What readers do not get as it stands: what gates refuse now, and what was refused before of
+    partitions that nobody has judged again since."""
+    release = releases.published(store)
+    before = {(each.table, each.partition): each for each in release.kept} if release else {}
+    found = {place: each for place, each in before.items() if each.partition not in measured}
+    for check in checks:
+        place = (check.outcome.keeps, check.partition)
+        if check.refused and store.ref(*place):
+            found[place] = before.get(place) or Kept(*place, seen_at(store, release, *place))
+    return tuple(found[place] for place in sorted(found))
+
+
+def seen_at(store: Store, release: Release | None, table: str, partition: str) -> int | None:
+    """The version of a table at which readers have a partition of it now."""
+    version = release.versions.get(table) if release else None
+    names = [ref.partition for ref in store.refs(table, version=version)] if version is not None else []
+    return version if partition in names else None
+
+
+def staying(check: Check, kept: Sequence[Kept]) -> str:
+    """What readers have in the place of what was refused."""
+    table = check.outcome.keeps
+    own = [each.version for each in kept if (each.table, each.partition) == (table, check.partition)]
+    if own and own[0] is not None:
+        return f"{table} stays as it was"
+    return f"{table} stays as it was in the partitions before"
+
+
+def refusal(check: Check, kept: Sequence[Kept]) -> str:
+    """Why readers do not get the new rows of a table."""
+    value, bound = shown(check.outcome.value), check.outcome.bound
+    return (
+        f"{check.outcome.keeps} of {check.partition} is not published: {check.outcome.metric} is {value}, "
+        f"must be {bound}; {staying(check, kept)}"
+    )
 
 
 def held(partition: str, number: int, failed: list[Check]) -> str:

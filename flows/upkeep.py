@@ -30,12 +30,18 @@ def show_release(store: Store, number: int) -> None:
         ("note", release.note),
     ]
     facts += [(f"version of {table}", version) for table, version in sorted(release.versions.items())]
+    facts += [(f"{each.table} of {each.partition}", as_kept(each.version)) for each in release.kept]
     show.table((f"release {number}", store.dataset), facts)
     if release.checks:
         show.table(
             ("gate", "value", "bound", "passed"),
             ((check["name"], check["value"], check["bound"], check["passed"]) for check in release.checks),
         )
+
+
+def as_kept(version: int | None) -> str:
+    """What readers get of a partition whose newest rows were refused."""
+    return "refused, and no earlier one was published" if version is None else f"as at version {version}"
 
 
 def approve(store: Store, number: int, why: str, by: str | None) -> None:

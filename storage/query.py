@@ -154,11 +154,7 @@ def files_of(store: Store, release: int | Literal["live"] | None) -> dict[str, l
     if chosen is None:
         return {table: store.file_uris(table) for table in TABLES}
     live = {"releases": store.file_uris("releases")}
-    versions = chosen.versions
-    return {
-        table: store.file_uris(table, versions[table]) if table in versions else live.get(table, [])
-        for table in TABLES
-    }
+    return {table: live.get(table) or releases.files_of(store, chosen, table) for table in TABLES}
 
 
 def select(connection: duckdb.DuckDBPyConnection, sql: str) -> pa.Table:

@@ -19,7 +19,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -37,9 +37,18 @@ AT_ONCE = 16
 tables before waiting for a turn, so neighbours may be out of order, but not that many of them."""
 
 
+class Kept(NamedTuple):
+    """A partition of a table that readers get as it was at another version; None: not at all."""
+
+    table: str
+    partition: str
+    version: int | None
+
+
 @dataclass(frozen=True)
 class Release:
-    """One row of `releases`. versions: the version of each table; checks: name, value, bound, passed.
+    """One row of `releases`. versions: the version of each table, but for the partitions `kept` as they
+    were; checks: name, value, bound, passed.
 
     note: whose decision it was and why, where a person made it. expired: vacuum let it go.
     """
@@ -53,6 +62,7 @@ class Release:
     versions: dict[str, int]
     note: str | None = None
     expired: bool = False
+    kept: tuple[Kept, ...] = ()
 
     @property
     def readable(self) -> bool:
@@ -67,19 +77,20 @@ def publish(
     checks: Sequence[Mapping[str, Any]],
     tables: Mapping[str, int],
     status: str = PUBLISHED,
+    kept: Sequence[Kept] = (),
 ) -> int:
     """Appends a release and returns its number.
 
-    `tables` maps table names to versions; `checks` have name, value, bound and passed; `status` is
-    "published" or "held" (kept for inspection, never given to readers). Waits a minute for others
-    who publish, then raises Busy. Raises StoreError when vacuum removed what only an older version
-    of a table needed, after the caller had looked.
+    `tables` maps table names to versions, `kept` are exceptions from that; `checks` have name, value,
+    bound and passed; `status` is "published" or "held" (kept for inspection, never given to readers).
+    Waits a minute for others who publish, then raises Busy. Raises StoreError when vacuum removed what
+    only an older version of a table needed, after the caller had looked.
     """
     if status not in (PUBLISHED, HELD) and not status.startswith(ROLLED_BACK):
         raise StoreError(f"{status!r} is no status of a release; it is {PUBLISHED!r} or {HELD!r}")
     with turn(store, f"publishing {partition}"):
         _require_files(store, tables)
-        return append(store, partition, flow_run, checks, tables, status)
+        return append(store, partition, flow_run, checks, tables, status, kept=kept)
 
 
 def rollback(store: Store, number: int, flow_run: str | None = None) -> int:
@@ -94,7 +105,8 @@ def rollback(store: Store, number: int, flow_run: str | None = None) -> int:
                 f"release {number} of {store.dataset} was held back by its gates; choose one that was "
                 "published, or approve it"
             )
-        return append(store, old.partition, flow_run, old.checks, old.versions, f"{ROLLED_BACK}{number}")
+        status = f"{ROLLED_BACK}{number}"
+        return append(store, old.partition, flow_run, old.checks, old.versions, status, kept=old.kept)
 
 
 def approve(store: Store, number: int, why: str, by: str, flow_run: str | None = None) -> int:
@@ -119,7 +131,7 @@ def approve(store: Store, number: int, why: str, by: str, flow_run: str | None =
                     f"{number} holds; there is nothing to approve"
                 )
         note = f"release {number} approved by {by.strip()}: {why.strip()}"
-        return append(store, old.partition, flow_run, old.checks, old.versions, PUBLISHED, note)
+        return append(store, old.partition, flow_run, old.checks, old.versions, PUBLISHED, note, old.kept)
 
 
 def turn(store: Store, what: str) -> AbstractContextManager[Lease]:
@@ -135,6 +147,7 @@ def append(
     tables: Mapping[str, int],
     status: str,
     note: str | None = None,
+    kept: Sequence[Kept] = (),
 ) -> int:
     """Adds one row to `releases` and returns its number. Wants the caller's `turn`."""
     store.evolve("releases")
@@ -151,6 +164,7 @@ def append(
         "status": status,
         "versions": sorted(tables.items()),
         "note": note,
+        "kept": [each._asdict() for each in kept],
     }
     data = pa.Table.from_pylist([row], schema=file_schema("releases"))
     store.write_shard("releases", partition, FINGERPRINT, number, number + 1, data)
@@ -170,6 +184,21 @@ def versions(store: Store) -> dict[str, int]:
     """The newest version of every table but `releases` itself: what a release made now would hold."""
     found = {table: store.version(table) for table in TABLES if table != "releases"}
     return {table: version for table, version in found.items() if version is not None}
+
+
+def files_of(store: Store, release: Release, table: str) -> list[str]:
+    """The data files of a table that readers of a release get; none where it does not have the table."""
+    if table not in release.versions:
+        return []
+    version = release.versions[table]
+    kept = {each.partition: each.version for each in release.kept if each.table == table}
+    if not kept:
+        return store.file_uris(table, version)
+    others = [ref.partition for ref in store.refs(table, version=version) if ref.partition not in kept]
+    found = store.file_uris(table, version, others)
+    for partition, before in kept.items():
+        found += [] if before is None else store.file_uris(table, before, [partition])
+    return found
 
 
 def standing(store: Store) -> Release | None:
@@ -306,6 +335,7 @@ def _read(store: Store, paths: Sequence[str]) -> list[Release]:
             dict(row["versions"]),
             row["note"],
             row["release"] in gone,
+            tuple(Kept(**each) for each in row["kept"] or ()),
         )
 
     with ThreadPoolExecutor(AT_ONCE) as readers:

@@ -133,6 +133,8 @@ class Needs:
         for table in TABLES.keys() - {"releases"}:
             history = self._history(table)
             versions = {r.versions[table] for r in kept if table in r.versions} | {history.version}
+            stay = [each for r in kept for each in r.kept if each.table == table]
+            versions |= {each.version for each in stay if each.version is not None}
             lives = history.whole().needed(versions)
             named |= {start for life in lives for start in life.info().get("states", [])}
             needed = {life.path for life in lives}

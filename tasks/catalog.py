@@ -12,6 +12,7 @@ from tasks.reinforce import AnyReinforcer
 from tasks.relabel import AnyPolicy
 from tasks.report.planted_flips import PlantedFlips
 from tasks.report.student import Student
+from tasks.report.trial import Trial
 from tasks.teach import AnyEnsemble, AnyTeacher
 
 
@@ -35,5 +36,6 @@ METHODS: dict[str, list[type[Method]]] = {
     "reinforce": members(AnyReinforcer),
     "distill": members(AnyDistiller),
     "audit": [PlantedFlips],
+    "trial": [Trial],
     "report": [Student],
 }

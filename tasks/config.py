@@ -39,6 +39,7 @@ from tasks.reinforce import AnyReinforcer
 from tasks.relabel import AnyPolicy
 from tasks.report.planted_flips import PlantedFlips
 from tasks.report.student import Student
+from tasks.report.trial import Trial
 from tasks.teach import AnyEnsemble, AnyTeacher
 from tasks.teach.mean import Mean
 from tasks.yaml_file import Environment, parse
@@ -103,6 +104,7 @@ class Waiver(Section):
 BOUNDS = (
     "at_least",
     "at_most",
+    "above",
     "at_most_below_last",
     "at_most_above_last",
     "z_at_least",
@@ -119,6 +121,7 @@ class Gate(Section):
     metric: str = Field("", description="a name of the metrics table")
     at_least: float | str | None = Field(None, description="a number, or the name of another metric")
     at_most: float | str | None = Field(None, description="a number, or the name of another metric")
+    above: float | str | None = Field(None, description="as at_least, but more than that")
     at_most_below_last: float | None = Field(None, ge=0, description="how far it may fall since a release")
     at_most_above_last: float | None = Field(None, ge=0, description="how far it may rise since a release")
     z_at_least: float | None = Field(None, lt=0, description="lowest robust z-score against its history")
@@ -127,6 +130,9 @@ class Gate(Section):
     history: int = Field(28, ge=3, le=1000, description="earlier partitions that a z-score looks at, at most")
     min_history: int = Field(14, ge=3, le=1000, description="with fewer of them the gate passes and says so")
     floor: float | None = Field(None, gt=0, description="the least deviation that a z-score divides by")
+    keeps: Literal["distilled"] | None = Field(
+        None, description="what a failure keeps as readers have it, instead of holding the release back"
+    )
     waived: Waiver | None = None
 
     @model_validator(mode="after")
@@ -243,6 +249,9 @@ class Curation(Section):
     distill: AnyDistiller | None = None
     audit: PlantedFlips | None = Field(
         None, description="wrong labels planted in a shadow copy, to tell how many detection finds"
+    )
+    trial: Trial | None = Field(
+        None, description="whether students learn more from the distilled set than from random rows"
     )
     report: Student = Field(Student(), description="the fixed small student that measures labels")
     gates: tuple[Gate, ...] = ()

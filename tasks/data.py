@@ -111,8 +111,8 @@ class Examples(Rows):
     embedding: (n, e) float32, what the curation's encoder made of the payload, or None.
     trains: (n,) bool, whether the row is of the training split, or None where nobody asks.
     texts: (n,) object, str, or None.
-    dynamics: (n, 2) float32, area under the margin and forgetting events, NaN for a row that no
-    teacher trained on, or None.
+    dynamics: (n, 3) float32, area under the margin, forgetting events and early error (see
+    `tasks.teach.dynamics`), NaN for a row that no teacher trained on under this label, or None.
     """
 
     keys: np.ndarray
@@ -258,9 +258,9 @@ class Labelled(Rows):
     keys: (n,) uint64 from the content hash; equal content, equal key. trains: (n,) bool, whether the
     row is of the training split. soft: the ensemble's soft labels, which hold the given labels.
     The rest is None, or empty, unless the detector reads it. opinions: each teacher's soft labels, in
-    the curation's order. embedding: (n, e) float32. dynamics: (n, 2) float32, area under the margin and
-    forgetting events, NaN for a row that no teacher trained on. findings: what each other detector
-    says, in the curation's order. decided: (n,) int32, the class that a person decided on, -1 where
+    the curation's order. embedding: (n, e) float32. dynamics: (n, 3) float32, area under the margin,
+    forgetting events and early error, NaN for a row that no teacher trained on. findings: what each other
+    detector says, in the curation's order. decided: (n,) int32, the class that a person decided on, -1 where
     they took the label away; only of rows that people decided on. annotations: what people said.
     """
 

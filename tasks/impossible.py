@@ -42,8 +42,8 @@ def impossible(c: Curation) -> list[str]:
         readers += [(f"distill {c.distill.kind}", reads) for reads in sorted(c.distill.reads)]
         if (c.distill.asks or c.distill.labels == "soft") and not can_be_asked(c):
             found.append(
-                f"distill {c.distill.kind} asks teachers about what it makes, and precomputed ones cannot tell; "
-                "add one that can, or set labels: hard"
+                f"distill {c.distill.kind} asks teachers about what it makes, which precomputed ones cannot "
+                "tell; add one that can, or set labels: hard"
             )
     if c.reinforce:
         readers.append((f"reinforce {c.reinforce.kind}", c.reinforce.reads))
@@ -53,6 +53,10 @@ def impossible(c: Curation) -> list[str]:
         found.append(
             "detect crowdlab weighs people against teachers that look at rows; leave out teacher annotators"
         )
+    if c.trial and not c.distill:
+        found.append("trial tries the distilled set, which is left out; add distill or leave out trial too")
+    if c.trial and (payload is None or (payload == "text" and not encoder)):
+        found.append("trial needs rows that students can read; map images or features, or add an encoder")
     if c.audit and not c.detect:
         found.append("audit asks detectors, which are left out; add detect or leave out audit too")
     if c.audit and "annotator" in c.audit.noise and not c.source.annotated:

@@ -63,9 +63,10 @@ class Look:
         newest = self.histories[table].version
         found: dict[int, list[int]] = {newest: []}
         for release in self.kept:
-            version = release.versions.get(table, -1)
-            if 0 <= version <= newest:
-                found.setdefault(version, []).append(release.number)
+            stay = (each.version for each in release.kept if each.table == table)
+            for version in {release.versions.get(table), *stay} - {None}:
+                if version is not None and 0 <= version <= newest:
+                    found.setdefault(version, []).append(release.number)
         return found
 
 

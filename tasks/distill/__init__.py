@@ -58,11 +58,18 @@ class Distiller(Method, ABC):
         fixed order; of their payloads those that the method reads."""
 
 
+from tasks.distill.facility_location import FacilityLocation  # noqa: E402
+from tasks.distill.hardness import Hardness  # noqa: E402
 from tasks.distill.herding import Herding  # noqa: E402
+from tasks.distill.k_center import KCenter  # noqa: E402
 from tasks.distill.matching import Matching  # noqa: E402
 from tasks.distill.patches import Patches  # noqa: E402
 from tasks.distill.random import Random  # noqa: E402
 
 AnyDistiller = Annotated[
-    Annotated[Random | Herding | Matching | Patches, Field(discriminator="kind")], third_party(Distiller)
+    Annotated[
+        Random | Herding | KCenter | FacilityLocation | Hardness | Matching | Patches,
+        Field(discriminator="kind"),
+    ],
+    third_party(Distiller),
 ]

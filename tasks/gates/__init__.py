@@ -43,13 +43,15 @@ class Evidence:
 @dataclass(frozen=True)
 class Outcome:
     """One gate judged. value: None where the metric was not measured. bound: in words, for people.
-    waived: why, and until when, a failure holds nothing back; empty where it does."""
+    waived: why, and until when, a failure holds nothing back; empty where it does. keeps: the table that
+    a failure keeps as it was in place of holding all back; empty for none."""
 
     metric: str
     value: float | None
     bound: str
     passed: bool
     waived: str = ""
+    keeps: str = ""
 
 
 class Verdict(NamedTuple):
@@ -79,11 +81,11 @@ def outcome(gate: Gate, evidence: Evidence, today: date) -> Outcome:
     if waiver and not verdict.passed and today < waiver.until:
         waived = f"waived until {waiver.until}: {waiver.why}"
     value = None if measured is None else measured.value
-    return Outcome(gate.metric, value, verdict.bound, verdict.passed, waived)
+    return Outcome(gate.metric, value, verdict.bound, verdict.passed, waived, gate.keeps or "")
 
 
 def against(gate: Gate, measured: Measured, evidence: Evidence) -> Verdict:
-    if gate.at_least is not None or gate.at_most is not None:
+    if gate.at_least is not None or gate.at_most is not None or gate.above is not None:
         return against_bound(gate, measured.value, evidence.figures)
     if gate.at_most_below_last is not None or gate.at_most_above_last is not None:
         return against_last(gate, measured.value, evidence.last)
@@ -92,7 +94,7 @@ def against(gate: Gate, measured: Measured, evidence: Evidence) -> Verdict:
 
 def against_bound(gate: Gate, value: float, figures: Figures) -> Verdict:
     """A number, or another metric of the same partition."""
-    limit = gate.at_least if gate.at_least is not None else gate.at_most
+    limit = next(limit for limit in (gate.at_least, gate.at_most, gate.above) if limit is not None)
     if isinstance(limit, str):
         other = figures.get(limit)
         bound = None if other is None else other.value
@@ -101,6 +103,8 @@ def against_bound(gate: Gate, value: float, figures: Figures) -> Verdict:
         bound, text = limit, requirement(gate)
     if bound is None:
         return Verdict(False, text)
+    if gate.above is not None:
+        return Verdict(value > bound, text)
     return Verdict(value >= bound if gate.at_least is not None else value <= bound, text)
 
 
@@ -137,6 +141,7 @@ def requirement(gate: Gate) -> str:
     texts = {
         "at_least": "at least {}",
         "at_most": "at most {}",
+        "above": "above {}",
         "at_most_below_last": "at most {} below the last release",
         "at_most_above_last": "at most {} above the last release",
         "z_at_least": "z at least {}",

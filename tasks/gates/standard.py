@@ -47,6 +47,8 @@ def standard(curation: Curation) -> tuple[Gate, ...]:
     if curation.relabel:
         gates.append(Gate(metric="share_changed", z_at_most=Z))
         gates.append(Gate(metric="curation_loss", at_most=0.02))
+    if curation.trial:
+        gates.append(Gate(metric="distilled_margin_low", above=0.0, keeps="distilled"))
     return tuple(gates)
 
 

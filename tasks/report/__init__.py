@@ -104,6 +104,20 @@ class StudentResult:
 
 
 @dataclass(frozen=True)
+class TrialResult:
+    """Accuracy of students by seed, on the distilled set and on as many random rows, and the 95% interval
+    of the margin between them. labels: the kind that both sets have."""
+
+    distilled: tuple[float, ...]
+    random: tuple[float, ...]
+    low: float
+    high: float
+    test_rows: int
+    examples: int
+    labels: str
+
+
+@dataclass(frozen=True)
 class Exemplars:
     """The distilled examples of one class: pictures as PNG bytes, or summaries of other payloads."""
 
@@ -139,6 +153,7 @@ class ReportData:
     teachers: tuple[TeacherQuality, ...] = ()
     student: StudentResult | None = None
     distilled: tuple[Exemplars, ...] = ()
+    trial: TrialResult | None = None
     stages: tuple[StageCost, ...] = ()
     earlier: tuple[str, ...] = ()
     figures: tuple[Figure, ...] = ()

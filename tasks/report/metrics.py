@@ -18,6 +18,7 @@ from tasks.data import ACTIONS, ONE, Decisions, Issues, SoftLabels
 from tasks.report import Figure
 from tasks.report.calibration import expected_calibration_error
 from tasks.report.shift import least_rise
+from tasks.report.trial import margin
 
 
 def ingest(rows: int, rejected: int) -> list[Figure]:
@@ -180,6 +181,22 @@ def student(accuracies: Mapping[str, Sequence[float]], test_rows: int) -> list[F
         loss = least_rise(wrong_curated, test_rows, wrong_given, test_rows)
         figures.append(Figure("report", "curation_loss", loss, "share"))
     return figures
+
+
+def trial(pairs: Sequence[Mapping[str, float]]) -> list[Figure]:
+    """Accuracy of students on the distilled set and on random rows, and by how much the first is higher:
+    the mean over seeds, and its 95% interval; see `tasks.report.trial`."""
+    if not pairs:
+        return []
+    distilled, random = ([pair[arm] for pair in pairs] for arm in ("distilled", "random"))
+    mean, low, high = margin(distilled, random)
+    return [
+        Figure("report", "distilled_accuracy", float(np.mean(distilled)), "share"),
+        Figure("report", "random_accuracy", float(np.mean(random)), "share"),
+        Figure("report", "distilled_margin", mean, "effect"),
+        Figure("report", "distilled_margin_low", low, "effect"),
+        Figure("report", "distilled_margin_high", high, "effect"),
+    ]
 
 
 def snake(name: str) -> str:

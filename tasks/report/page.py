@@ -45,6 +45,7 @@ def render(data: ReportData) -> str:
     environment.filters |= {
         "count": "{:,}".format,
         "percent": percent,
+        "points": points,
         "signed": signed,
         "size": size,
         "seconds": seconds,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from tasks.data import Examples, State
+from tasks.data import Examples, SoftLabels, State
 from tasks.seeds import folds_of
 from tasks.stages.base import Job, load_state
 from tasks.teach import Teacher
@@ -39,7 +40,7 @@ def ask(
     said: list[np.ndarray] = []
     cross_fitted: list[bool] = []
     for number, teacher in enumerate(teach.teachers):
-        if taught is not None and not (teacher.cross_fitted and teacher.looks_at() & {"images", "embedding"}):
+        if taught is not None and teacher not in asked(job):
             continue  # who does not look at a row, or costs money, is not asked about its views
         if teacher.cross_fitted:
             answers = ask_folds(job, teacher, models.info[str(number)], rows, folds)
@@ -88,14 +89,62 @@ def together(job: Job, names: Sequence[str], log_probs: np.ndarray, taught: str 
     return teach.ensemble.apply(names, log_probs, state)
 
 
+def asked(job: Job) -> list[Teacher]:
+    """The teachers that can tell what they think of an example which is no row."""
+    assert job.curation.teach is not None
+    return [
+        t for t in job.curation.teach.teachers if t.cross_fitted and t.looks_at() & {"images", "embedding"}
+    ]
+
+
+def looked_at(job: Job) -> frozenset[str]:
+    """What they read of it."""
+    return frozenset().union(*(teacher.looks_at() for teacher in asked(job)))
+
+
+def judges(job: Job) -> list[Any]:
+    """What decides their opinion, as JSON: equal where neither they nor what stands before them changed."""
+    teach, encoder = job.curation.teach, job.curation.ingest.encoder
+    assert teach is not None
+    models = load_state(job.store, job.partition, f"teach-{job.own('soft_labels').fingerprint}-{MODELS}")
+    methods = [teacher.identity() for teacher in asked(job)]
+    return [
+        *(methods, models.info, teach.ensemble.identity(), teach.folds, teach.top_k, len(job.classes)),
+        encoder.identity() if encoder else None,
+    ]
+
+
 def judged(job: Job, made: Examples) -> np.ndarray:
     """Log-probabilities float32 (m, n_classes) of the ensemble about examples that are no rows, each by the
     teachers that left out the fold of its key. Those without an embedding are encoded first."""
     teach, encoder = job.curation.teach, job.curation.ingest.encoder
     assert teach is not None
-    if encoder and made.embedding is None:
+    if encoder and made.embedding is None and "embedding" in looked_at(job):
         made = replace(made, embedding=encoder.encode(made))
     taught = job.own("soft_labels").fingerprint
     names, log_probs, _ = ask(job, made, folds_of(made.keys, teach.folds), taught)
     probabilities = together(job, names, log_probs, taught)
     return np.asarray(np.log(np.maximum(probabilities, np.finfo(np.float32).tiny)), np.float32)
+
+
+def soft_labels(
+    job: Job,
+    rows: Examples,
+    images: np.ndarray | None = None,
+    features: np.ndarray | None = None,
+    tiles: int = 1,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The `top_k` classes int32 and weights int16 (m, k) of rows, or of what was made from them."""
+    teach = job.curation.teach
+    assert teach is not None
+    if images is not None or features is not None:
+        if images is not None and tiles > 1:
+            from tasks.distill.mosaic import decode
+
+            images = decode(images, tiles)
+        repeated = rows.take(np.repeat(np.arange(len(rows)), tiles**2))
+        rows = replace(repeated, images=images, features=features, embedding=None)
+    said = np.exp(judged(job, rows).astype(np.float64)).reshape(-1, tiles**2, len(job.classes)).mean(axis=1)
+    nobody = np.full(len(said), -1, np.int32)
+    soft = SoftLabels.from_pred_probs(rows.ids[:: tiles**2], nobody, said, teach.top_k)
+    return soft.classes, soft.weights

@@ -22,9 +22,11 @@ from tasks.report import (
     StudentResult,
     Suspect,
     TeacherQuality,
+    TrialResult,
     metrics,
 )
 from tasks.report.calibration import reliability
+from tasks.report.trial import margin
 from tasks.stages.base import Job, load_state
 from tasks.stages.earlier import earlier_rows
 from tasks.stages.reading import opinion
@@ -36,9 +38,14 @@ Students = Mapping[str, Mapping[str, Any]]
 
 
 def figures(
-    job: Job, students: Students, audits: Mapping[str, Mapping[str, int]], compared: Sequence[Sequence[Any]]
+    job: Job,
+    students: Students,
+    audits: Mapping[str, Mapping[str, int]],
+    compared: Sequence[Sequence[Any]],
+    tried: Sequence[Mapping[str, Any]],
 ) -> list[Figure]:
-    """Every figure of the partition, in the order of the stages. compared: those against earlier nights."""
+    """Every figure of the partition, in the order of the stages. compared: those against earlier nights;
+    tried: the pairs of students that learned from the distilled set and from random rows."""
     rows, rejects = job.own("rows"), job.inputs["rejects"][0]
     truth = partition_truth(job)
     found = metrics.ingest(rows.rows, rejects.rows) + metrics.labelled(given_labels(job))
@@ -52,11 +59,15 @@ def figures(
         found += metrics.relabel(decisions(job), truth)
     if students:
         found += metrics.student(accuracies(students), test_rows(students))
-    return found + [Figure(*figure) for figure in compared]
+    return found + metrics.trial(tried) + [Figure(*figure) for figure in compared]
 
 
 def page_data(
-    job: Job, measured: list[Figure], students: Students, against: Literal["truth", "curated labels"]
+    job: Job,
+    measured: list[Figure],
+    students: Students,
+    against: Literal["truth", "curated labels"],
+    tried: Sequence[Mapping[str, Any]],
 ) -> ReportData:
     """What `tasks.report.page` renders; parts whose stage was left out stay empty."""
     result = StudentResult(accuracies(students), against, test_rows(students)) if students else None
@@ -71,9 +82,25 @@ def page_data(
         teachers=teachers(job) if "soft_labels" in job.inputs else (),
         student=result,
         distilled=exemplars(job) if "distilled" in job.inputs else (),
+        trial=trial_result(job, tried) if tried else None,
         stages=costs(job),
         earlier=tuple(ref.partition for ref in earlier_rows(job)),
         figures=tuple(measured),
+    )
+
+
+def trial_result(job: Job, tried: Sequence[Mapping[str, Any]]) -> TrialResult:
+    assert job.curation.distill is not None
+    distilled, random = (tuple(pair[arm] for pair in tried) for arm in ("distilled", "random"))
+    low, high = margin(distilled, random)[1:]
+    return TrialResult(
+        distilled,
+        random,
+        low,
+        high,
+        tried[0]["test_rows"],
+        job.own("distilled").rows,
+        job.curation.distill.labels,
     )
 
 

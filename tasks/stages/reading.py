@@ -54,8 +54,14 @@ def whole(
 
 
 def picked(job: Job, refs: Sequence[TableRef], places: np.ndarray, reads: Collection[str]) -> Examples:
-    """The rows at some places of a window, in that order. Only the row groups that hold one are kept in
-    memory, one at a time."""
+    """The rows at some places of a window, in that order."""
+    return from_rows(picked_columns(job, refs, places, columns_of(reads)), job.curation.source.shape)
+
+
+def picked_columns(
+    job: Job, refs: Sequence[TableRef], places: np.ndarray, columns: Sequence[str]
+) -> pa.Table:
+    """The same as they are stored. Only the row groups that hold one are kept in memory, one at a time."""
     found, before = [], 0
     order = np.argsort(places, kind="stable")
     wanted = places[order]
@@ -63,13 +69,12 @@ def picked(job: Job, refs: Sequence[TableRef], places: np.ndarray, reads: Collec
         here = wanted[(wanted >= before) & (wanted < before + ref.rows)] - before
         if len(here):
             start = 0
-            for batch in job.store.batches(ref, list(columns_of(reads))):
+            for batch in job.store.batches(ref, list(columns)):
                 mine = here[(here >= start) & (here < start + batch.num_rows)] - start
                 found.append(pa.Table.from_batches([batch]).take(mine))
                 start += batch.num_rows
         before += ref.rows
-    rows = from_rows(pa.concat_tables(found), job.curation.source.shape)
-    return rows.take(np.argsort(order, kind="stable"))
+    return pa.concat_tables(found).take(np.argsort(order, kind="stable"))
 
 
 def columns_of(reads: Collection[str]) -> tuple[str, ...]:

@@ -20,9 +20,10 @@ from tasks.stages.base import Job, Stage
 from tasks.stages.earlier import comparison, earlier_rows
 from tasks.stages.figures import figures, page_data
 from tasks.stages.reading import examples, opinion
+from tasks.stages.trying import tested_on, trial
 
 ARMS = ("given", "curated")
-COMPARISON, AUDIT = "comparison", "audit-"
+COMPARISON, AUDIT, TRIAL = "comparison", "audit-", "trial-seed"
 
 FIGURES_REVISION = 2
 """Raised whenever the figures of the same tables would come out otherwise."""
@@ -42,18 +43,22 @@ class ReportStage(Stage):
         """Not the gates: they are judged where a release is made."""
         detectors = [detector.identity() for detector in curation.detect]
         audited = [curation.audit.identity(), detectors] if curation.audit else []
-        return [curation.report.identity(), FIGURES_REVISION, curation.device, *audited]
+        tried = [curation.trial.identity()] if curation.trial else []
+        return [curation.report.identity(), FIGURES_REVISION, curation.device, *audited, *tried]
 
     def rounds(self, job: Job) -> list[list[str]]:
-        return [[*([COMPARISON] if earlier_rows(job) else []), *student_parts(job), *audit_parts(job)]]
+        compared = [COMPARISON] if earlier_rows(job) else []
+        return [[*compared, *student_parts(job), *audit_parts(job), *trial_parts(job)]]
 
     def fit(self, job: Job, part: str) -> State:
         """One student's held-out accuracy, over the window. Both arms share seeds, so they are paired.
-        Or the figures that compare with earlier partitions."""
+        Or the figures that compare with earlier partitions, an audit, a pair of students on trial."""
         if part == COMPARISON:
             return State({}, {"figures": comparison(job)})
         if part in audit_parts(job):
             return State({}, audit(job, part.removeprefix(AUDIT)))
+        if part in trial_parts(job):
+            return State({}, trial(job, int(part.removeprefix(TRIAL)), yardstick(job)))
         arm, _, number = part.partition("-seed")
         student = job.curation.report
         window = examples(job, job.inputs["rows"], seen(job))
@@ -84,8 +89,9 @@ class ReportStage(Stage):
         students = {part: job.state(part).info for part in student_parts(job)}
         audits = {part.removeprefix(AUDIT): job.state(part).info for part in audit_parts(job)}
         compared = job.state(COMPARISON).info["figures"] if earlier_rows(job) else []
-        measured = figures(job, students, audits, compared)
-        page = render(page_data(job, measured, students, against(job)))
+        tried = [job.state(part).info for part in trial_parts(job)]
+        measured = figures(job, students, audits, compared, tried)
+        page = render(page_data(job, measured, students, against(job), tried))
         job.store.save_report(job.partition, job.fingerprint, page)
         return {
             "metrics": pa.table(
@@ -118,6 +124,15 @@ def audit_parts(job: Job) -> list[str]:
     """A name for each kind of wrong label that is planted."""
     method = job.curation.audit
     return [AUDIT + noise for noise in method.noise] if method and "issues" in job.inputs else []
+
+
+def trial_parts(job: Job) -> list[str]:
+    """A name for each pair of students on trial; none where nothing was distilled, or nothing is held out
+    that they could be judged on."""
+    method = job.curation.trial
+    if not method or "distilled" not in job.inputs or not job.inputs["distilled"][0].rows:
+        return []
+    return [f"{TRIAL}{seed}" for seed in range(method.seeds)] if len(tested_on(job, yardstick(job))) else []
 
 
 def lessons(job: Job, arm: str, given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
