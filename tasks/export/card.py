@@ -202,7 +202,8 @@ def redrawing(identities: Sequence[Mapping[str, Any]]) -> str:
     """How a view is redrawn, for the configuration `views`."""
     named = ", ".join(f"`{json.dumps(identity, sort_keys=True)}`" for identity in identities)
     return (
-        f"Drawn by {named}. To see a view: take the row's picture, cut out the box (`top`, `left`, `height`, "
-        "`width`), enlarge it bilinearly to the full size, mirror it where `flip`, then change brightness, "
-        "contrast and saturation by those factors; or let winnow do it bit for bit (`tasks.train`)."
+        f"Drawn by {named}. `transform` holds, as far as the method has them: the box that is cut out and "
+        "enlarged to the full size, whether it is mirrored, factors of brightness, contrast and saturation, "
+        "RandAugment's operations, the box that is made black, and what is mixed in of the `partner`'s view "
+        "number `partner_draw`. winnow redraws views bit for bit (`tasks.train`)."
     )

@@ -137,15 +137,17 @@ VIEW_COLUMNS = [
     Column("id", pa.string(), "the row of `curated` that it is a view of"),
     Column("draw", pa.int16(), "its number among the row's views"),
     Column("transform", TRANSFORM, "the numbers that redraw it; null where there is no such number"),
+    Column("partner", pa.string(), "the row that it is mixed with; null for none"),
     Column("classes", pa.list_(pa.int32()), "the likeliest classes, the likeliest first"),
     Column("probabilities", pa.list_(pa.float32()), "what teachers say of the view, for each of these"),
+    Column("region", pa.string(), "how sure they are, from a method that grades views"),
     Column("partition", pa.string(), "the slice of the data set"),
 ]
 
 
 def views(release: Release) -> Iterator[tuple[str, pa.Table]]:
     """("train", rows) of the configuration `views`, every split's rows: `id` leads to them."""
-    names = ["id", "draw", "transform", "classes", "weights", "partition"]
+    names = ["id", "draw", "transform", "partner", "classes", "weights", "region", "partition"]
     for ref in release.refs("reinforcements"):
         for start in range(0, ref.rows, PIECE_ROWS):
             found = release.store.read(ref, names, (start, min(start + PIECE_ROWS, ref.rows)))

@@ -86,23 +86,30 @@ class Course:
         ids, inputs = taken["id"].to_numpy(), self._inputs(taken[release.payload])
         if self.targets == "hard":
             return Lessons(ids, inputs, decided.astype(np.int64))
-        people = pc.equal(labels["action"], "human").to_numpy()[places]
+        view, settled = None, pc.equal(labels["action"], "human").to_numpy()[places]
         if self.targets == "soft":
             targets = release.soft_labels(piece.partition, rows, piece.start)[places]
-            return Lessons(ids, inputs, self._overruled(targets, people, decided))
+        else:
+            chosen = self._chosen(piece, rows, labels, places, seed, epoch)
+            weights = lists_to_array(chosen["weights"], len(places), np.int16)
+            classes = lists_to_array(chosen["classes"], len(places), np.int32)
+            targets = densify(classes, weights, len(release.classes))
+            view = self._view(piece, ids, chosen, inputs)
+            # A person decided on the row; of a mixture with another row, the teachers say what it shows.
+            settled = settled & (~view.mixed | (chosen["partner"].to_numpy() == ids))
+        targets[settled] = one_hot(decided[settled], len(release.classes))
+        return Lessons(ids, inputs, targets, view)
+
+    def _chosen(
+        self, piece: Piece, rows: pa.Table, labels: pa.Table, places: np.ndarray, seed: int, epoch: int
+    ) -> pa.Table:
+        """The stored views that the epoch shows of a piece's rows at `places`."""
         kept = pc.not_equal(labels["action"], "drop")
         views = self._views(piece, rows["id"].filter(kept))
         starts = np.append(0, run_ends(views["id"]))
         own = np.cumsum(kept.to_numpy())[places] - 1
-        draw = draw_of(keys_of(taken["content_hash"]), np.diff(starts)[own], seed, epoch)
-        chosen = views.take(starts[own] + draw)
-        targets = densify(
-            lists_to_array(chosen["classes"], len(places), np.int32),
-            lists_to_array(chosen["weights"], len(places), np.int16),
-            len(release.classes),
-        )
-        view = self._view(piece, ids, chosen, inputs)
-        return Lessons(ids, inputs, self._overruled(targets, people, decided), view)
+        keys = keys_of(rows["content_hash"].take(places))
+        return views.take(starts[own] + draw_of(keys, np.diff(starts)[own], seed, epoch))
 
     def _views(self, piece: Piece, kept: pa.ChunkedArray) -> pa.Table:
         """All views of a piece, those of a row side by side."""
@@ -120,7 +127,7 @@ class Course:
         other_records, other_there = np.zeros(n, RECORD), np.zeros(n, np.int64)
         if mixed.any():
             names = chosen["partner"].combine_chunks().drop_null()
-            beside = [other for other in self._by_partition[piece.partition.name] if other is not piece]
+            beside = [each for each in self._by_partition[piece.partition.name] if each is not piece]
             shelves = (self._shelf(each) for each in (piece, *beside))
             *found, known = find(names, records["partner_draw"][mixed], inputs, shelves)
             if not known.all():
@@ -151,11 +158,6 @@ class Course:
             return shelf_of(inputs, kept["id"].combine_chunks(), self._views(piece, kept["id"]))
 
         return self.shelves.get((piece.partition.name, piece.start), make)
-
-    def _overruled(self, targets: np.ndarray, people: np.ndarray, decided: np.ndarray) -> np.ndarray:
-        """A person's decision outranks what teachers say."""
-        targets[people] = one_hot(decided[people], len(self.release.classes))
-        return targets
 
     def _inputs(self, column: pa.ChunkedArray) -> np.ndarray:
         if self.release.payload == "features":

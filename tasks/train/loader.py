@@ -144,12 +144,12 @@ class ReleaseLoader(DataLoader[Batch]):
     `len` is the batches a pass. `state_dict` is small, JSON-able and the same on every rank.
 
     curation: the path of its YAML, or what `tasks.config.load` made of it. targets: "views" shows a stored
-    view of each row with the teachers' opinion on that view, another one each epoch; "soft" each row as it
-    is with the teachers' opinion on it; "hard" the curated label, of rows whose label may be relied on.
-    Where a person decided, the target is that decision. release: a number, by default the newest that
-    readers get. split: of which rows. buffer_rows: rows that are shuffled at once, a lane. rank and
-    world_size: by default those of torch.distributed where it is initialised. The rest goes to PyTorch's
-    DataLoader (pin_memory, prefetch_factor, …). Raises BadInput.
+    view of each row with the teachers' opinion on that view, another one each epoch; "soft" each row as it is
+    with the teachers' opinion on it; "hard" the curated label, of rows whose label may be relied on. Where a
+    person decided, the target is that decision, but for a view that is mixed with another row's. release: a
+    number, by default the newest that readers get. split: of which rows. buffer_rows: rows that are shuffled
+    at once, a lane. rank and world_size: by default those of torch.distributed where it is initialised. The
+    rest goes to PyTorch's DataLoader (pin_memory, prefetch_factor, …). Raises BadInput.
     """
 
     def __init__(

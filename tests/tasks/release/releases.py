@@ -101,7 +101,8 @@ def tables_of(number: int, rows: int = ROWS, method: Reinforcer = CROPS) -> dict
     partner = np.full(len(views), -1)
     if "partner_draw" in transforms:
         others = mixing.partners(keys_of(hashes)[kept], np.zeros(len(owners), int), method.draws, 1)
-        partner = np.where(transforms["partner_draw"] < 0, -1, owners[others.ravel()])
+        whom = owners[others.ravel()] if method.mixes else views  # ferkd mixes a row with itself
+        partner = np.where(transforms["partner_draw"] < 0, -1, whom)
     opinion = SoftLabels.from_pred_probs(ids, given, believed(true), 10)
     top = SoftLabels.from_pred_probs(ids[views], given[views], believed(true[views]), 10)
     one_sided = SoftLabels.from_pred_probs(ids, given, np.full((rows, 10), 0.1), 10)

@@ -123,8 +123,12 @@ def test_mixed_views_come_with_their_partners_wherever_those_stand(
     """What `redrawn` makes of the same draws; a night is four files, and partners are of any of them."""
     path = released(tmp_path, method=method)
     loader = ReleaseLoader(path, 16, seed=2, num_workers=workers, buffer_rows=20)
+    batches = list(loader)
     shown = {
-        name: view for batch in loader for name, view in zip(batch.ids, batch.inputs.numpy(), strict=True)
+        name: view for batch in batches for name, view in zip(batch.ids, batch.inputs.numpy(), strict=True)
+    }
+    sure = {
+        name: p.max().item() for batch in batches for name, p in zip(batch.ids, batch.targets, strict=True)
     }
     assert sorted(shown) == KEPT
     for night in range(len(NIGHTS)):
@@ -146,6 +150,9 @@ def test_mixed_views_come_with_their_partners_wherever_those_stand(
         mixed = [draws["partner"][place].is_valid for place in wanted]
         assert 0.3 < np.mean(mixed) < 1
         for place, view in zip(wanted, views, strict=True):
+            name, partner = (draws[column][place].as_py() for column in ("id", "partner"))
+            by_person = ACTIONS[int(name) % 8] == "human" and partner in (None, name)
+            assert sure[name] == pytest.approx(1.0 if by_person else 0.7, abs=1e-4)
             assert (shown[draws["id"][place].as_py()] == view.transpose(2, 0, 1)).all()
 
 
