@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +24,7 @@ class _Column:
 
     def __init__(self) -> None:
         self.streams: dict[str, hashlib.blake2b] = {}
+        self.values = 0
 
     def feed(self, path: str, array: pa.Array) -> None:
         """Add the values of `array` to the streams under `path`."""
@@ -73,10 +74,11 @@ def _characters(array: pa.Array) -> memoryview:
     return memoryview(data)[first:last] if last > first else memoryview(b"")
 
 
-def content_of(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> str:
+def content_of(schema: pa.Schema, batches: Iterable[pa.RecordBatch], optional: Collection[str] = ()) -> str:
     """32 hexadecimal digits of the values in `batches`, which all have the columns of `schema`.
 
-    Depends on the columns' names and types, the values and their order, and on nothing else.
+    Depends on the columns' names and types, the values and their order, and on nothing else; an
+    `optional` column that holds no value is as good as none.
     """
     columns = {name: _Column() for name in schema.names}
     rows = 0
@@ -86,8 +88,11 @@ def content_of(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> str:
         rows += batch.num_rows
         for name, column in columns.items():
             column.feed(name, batch.column(name))
+            column.values += len(batch.column(name)) - batch.column(name).null_count
     total = hashlib.blake2b(str(rows).encode(), digest_size=BYTES)
     for field in schema:
+        if field.name in optional and not columns[field.name].values:
+            continue
         total.update(f"\n{field.name} {field.type}".encode())
         for name, stream in sorted(columns[field.name].streams.items()):
             total.update(f"\n{name} {stream.hexdigest()}".encode())

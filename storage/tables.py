@@ -65,6 +65,8 @@ TABLES: dict[str, pa.Schema] = {
         duplicate_of=(pa.string(),),
         tags=(STRINGS,),
         truth=(pa.int32(),),
+        truths=(CLASSES,),
+        target_truth=(pa.float64(),),
     ),
     "rejects": _schema(
         source=pa.string(),
@@ -80,6 +82,7 @@ TABLES: dict[str, pa.Schema] = {
         weights=WEIGHTS,
         given_weight=pa.int16(),
         tail=pa.int16(),
+        value=(pa.float64(),),
     ),
     "issues": _schema(
         detector=pa.string(),
@@ -95,12 +98,18 @@ TABLES: dict[str, pa.Schema] = {
         confidence=pa.float32(),
         reason=pa.string(),
         decided_by=pa.string(),
+        given_labels=(CLASSES,),
+        labels=(CLASSES,),
+        given_target=(pa.float64(),),
+        target=(pa.float64(),),
     ),
     "reviews": _schema(
         label=(pa.int32(),),
         reviewer=pa.string(),
         decided_at=pa.timestamp("us", "UTC"),
         note=(pa.string(),),
+        labels=(CLASSES,),
+        target=(pa.float64(),),
     ),
     "reinforcements": _schema(
         draw=pa.int16(),
@@ -141,6 +150,15 @@ TABLES: dict[str, pa.Schema] = {
 GROWN = {"releases"}
 """Tables that once had fewer columns: their older files lack the newer ones, which read as nulls."""
 
+OF_TASK: dict[str, frozenset[str]] = {
+    "rows": frozenset({"truths", "target_truth"}),
+    "soft_labels": frozenset({"value"}),
+    "labels": frozenset({"given_labels", "labels", "given_target", "target"}),
+    "reviews": frozenset({"labels", "target"}),
+}
+"""Columns that hold nothing where the task is single_label. Where they hold nothing they are in no file and
+in no content hash: what was stored before there were other tasks is what would be stored now."""
+
 
 def schema_of(name: str) -> pa.Schema:
     """The schema of the table `name`, with `partition`. Raises StoreError for a table we do not have."""
@@ -176,6 +194,13 @@ def conform(table: pa.Table, name: str) -> pa.Table:
         else:
             raise StoreError(f"{name}.{field.name} is missing, and must be there in every row")
     return pa.Table.from_arrays(columns, schema=schema)
+
+
+def without_empty(table: pa.Table, name: str) -> pa.Table:
+    """`table` without those columns of OF_TASK that hold nothing."""
+    return table.drop_columns(
+        [c for c in sorted(OF_TASK.get(name, ())) if table[c].null_count == table.num_rows]
+    )
 
 
 def _cast(column: pa.ChunkedArray, field: pa.Field, name: str) -> pa.ChunkedArray:
