@@ -105,7 +105,9 @@ class Examples(Rows):
     """Rows as encoders, teachers, reinforcers and distillers see them.
 
     keys: (n,) uint64 from the content hash; equal content, equal key. Seeds and folds use it.
-    labels: (n,) int32 class index, -1 where there is none.
+    labels: (n,) int32 class index, -1 where there is none; 0 where another task than single_label gives one.
+    given: what other tasks give: of multi_label (n, k) int8, 1 for classes that apply, 0 for others and -1
+    in the whole row where nobody said; of regression (n,) float64, NaN for none. None for single_label.
     images: (n, height, width, channels) uint8, or None.
     features: (n, d) float32 as ingested, or None.
     embedding: (n, e) float32, what the curation's encoder made of the payload, or None.
@@ -121,6 +123,7 @@ class Examples(Rows):
     trains: np.ndarray | None = None
     annotations: Annotations | None = None
     texts: np.ndarray | None = None
+    given: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,10 @@ class SoftLabels(Rows):
     classes, weights: (n, k) int32 and int16, the k largest probabilities first; ties go to the
     lower class. given_weight: (n,) int16, 0 where there is no given label. tail: (n,) int16,
     what neither the top k nor the given label holds. n_classes: the vocabulary's size.
+
+    Of multi_label every class is listed, each with a probability of its own, and given_weight is the least
+    of the given classes'. Of regression there are no classes, and values: (n,) float64; else None. Of both,
+    labels: 0 where something is given.
     """
 
     labels: np.ndarray
@@ -139,6 +146,7 @@ class SoftLabels(Rows):
     given_weight: np.ndarray
     tail: np.ndarray
     n_classes: int
+    values: np.ndarray | None = None
 
     @classmethod
     def from_pred_probs(
@@ -150,9 +158,7 @@ class SoftLabels(Rows):
         exact whatever their order. Raises ValueError where p is NaN or outside 0..1.
         """
         n, n_classes = pred_probs.shape
-        if n and not (pred_probs.min() >= -1e-6 and pred_probs.max() <= 1 + 1e-6):
-            raise ValueError("pred_probs holds NaN or values outside 0..1; has the teacher diverged?")
-        weights = np.rint(pred_probs.astype(np.float64) * ONE).astype(np.int16)
+        weights = weights_of(pred_probs)
         k = min(top_k, n_classes)
         classes = np.argsort(-weights, axis=1, kind="stable")[:, :k].astype(np.int32)
         top = np.take_along_axis(weights, classes, axis=1)
@@ -163,6 +169,31 @@ class SoftLabels(Rows):
         rest = n_classes - k - (known & ~listed)
         tail = np.where(rest > 0, np.maximum(ONE - stored, 0), 0).astype(np.int16)
         return cls(ids, labels.astype(np.int32), classes, top, given_weight, tail, n_classes)
+
+    @classmethod
+    def from_independent(cls, ids: np.ndarray, given: np.ndarray, probs: np.ndarray) -> SoftLabels:
+        """Encode probabilities (n, n_classes) float, each class's by itself; given: as in Examples.
+
+        Raises ValueError where one is NaN or outside 0..1.
+        """
+        n, n_classes = probs.shape
+        weights = weights_of(probs)
+        classes = np.argsort(-weights, axis=1, kind="stable").astype(np.int32)
+        least = np.where(given == 1, weights, ONE).min(axis=1, initial=ONE)
+        given_weight = np.where((given == 1).any(axis=1), least, 0).astype(np.int16)
+        labels, none = labels_of(given), np.zeros(n, np.int16)
+        top = np.take_along_axis(weights, classes, axis=1)
+        return cls(ids, labels, classes, top, given_weight, none, n_classes)
+
+    @classmethod
+    def from_values(cls, ids: np.ndarray, given: np.ndarray, values: np.ndarray) -> SoftLabels:
+        """Predictions (n,) float; given: as in Examples. Raises ValueError where one is not finite."""
+        n = len(values)
+        if not np.isfinite(values).all():
+            raise ValueError("a predicted value is NaN or infinite; has the teacher diverged?")
+        none = np.zeros(n, np.int16)
+        classes, weights = np.zeros((n, 0), np.int32), np.zeros((n, 0), np.int16)
+        return cls(ids, labels_of(given), classes, weights, none, none, 0, values.astype(np.float64))
 
     def pred_probs(self) -> np.ndarray:
         """Decode to (n, n_classes) float32; the tail is spread evenly over the classes not stored."""
@@ -192,6 +223,8 @@ class SoftLabels(Rows):
             table["given_weight"].to_numpy(),
             table["tail"].to_numpy(),
             n_classes,
+            # Only where there are no classes is there a value.
+            None if n_classes else table["value"].fill_null(np.nan).to_numpy(),
         )
 
     def to_arrow(self, teacher: str | np.ndarray, folds: np.ndarray) -> pa.Table:
@@ -206,6 +239,7 @@ class SoftLabels(Rows):
                 "weights": array_to_lists(self.weights),
                 "given_weight": pa.array(self.given_weight),
                 "tail": pa.array(self.tail),
+                "value": pa.nulls(len(self), pa.float64()) if self.values is None else pa.array(self.values),
             }
         )
 
@@ -258,7 +292,8 @@ class Labelled(Rows):
     the curation's order. embedding: (n, e) float32. dynamics: (n, 2) float32, area under the margin and
     forgetting events, NaN for a row that no teacher trained on. findings: what each other detector
     says, in the curation's order. decided: (n,) int32, the class that a person decided on, -1 where
-    they took the label away; only of rows that people decided on. annotations: what people said.
+    they took the label away; only of rows that people decided on. annotations: what people said. given: as
+    in Examples.
     """
 
     keys: np.ndarray
@@ -270,6 +305,7 @@ class Labelled(Rows):
     findings: tuple[Issues, ...] = ()
     decided: np.ndarray | None = None
     annotations: Annotations | None = None
+    given: np.ndarray | None = None
 
     @property
     def labels(self) -> np.ndarray:
@@ -367,6 +403,37 @@ def array_to_lists(values: np.ndarray) -> pa.Array:
     n, k = values.shape
     offsets = pa.array(np.arange(n + 1, dtype=np.int32) * np.int32(k))
     return pa.ListArray.from_arrays(offsets, pa.array(np.ascontiguousarray(values).reshape(-1)))
+
+
+def weights_of(probs: np.ndarray) -> np.ndarray:
+    """Probabilities as int16 of ONE, half to even. Raises ValueError where one is NaN or outside 0..1."""
+    if probs.size and not (probs.min() >= -1e-6 and probs.max() <= 1 + 1e-6):
+        raise ValueError("pred_probs holds NaN or values outside 0..1; has the teacher diverged?")
+    weights: np.ndarray = np.rint(probs.astype(np.float64) * ONE).astype(np.int16)
+    return weights
+
+
+def labels_of(given: np.ndarray) -> np.ndarray:
+    """(n,) int32, 0 where something is given, -1 elsewhere; given: as in Examples."""
+    there = np.isfinite(given) if given.ndim == 1 else (given >= 0).any(axis=1)
+    return np.where(there, 0, -1).astype(np.int32)
+
+
+def sets_to_array(column: pa.ChunkedArray, n_classes: int) -> np.ndarray:
+    """Lists of class indices as (n, n_classes) int8: 1 for those listed, 0 for others, -1 in rows of null."""
+    sets = column.combine_chunks()
+    dense = np.zeros((len(sets), n_classes), np.int8)
+    dense[pc.list_parent_indices(sets).to_numpy(), pc.list_flatten(sets).to_numpy()] = 1
+    dense[sets.is_null().to_numpy(zero_copy_only=False)] = -1
+    return dense
+
+
+def array_to_sets(given: np.ndarray) -> pa.Array:
+    """(n, k) int8 as sorted lists of class indices, null where a row is -1: what `sets_to_array` reads."""
+    there = (given >= 0).any(axis=1)
+    rows, classes = np.nonzero(given == 1)
+    ends = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=len(given)))]).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(ends), pa.array(classes, pa.int32()), mask=pa.array(~there))
 
 
 def optional_ints(values: np.ndarray) -> pa.Array:
