@@ -14,6 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tasks.method import Task
+
 ONE = 32767
 """The int16 that stands for probability 1."""
 
@@ -325,6 +327,9 @@ class Evidence(Rows):
     given: (n,) int32, -1 where the row came without a label. pred_probs: (n, n_classes) float32,
     the ensemble's. is_issue: (n,) bool, flagged by any detector, or by the one that weighs the others.
     p_error: (n,) float32, the largest of theirs. suggested: (n,) int32, the class to change to.
+
+    before: what other tasks than single_label give, as in Examples; given is then 0 where something is.
+    doubts: (n, n_classes) bool, of multi_label the answers in doubt, a class that was given or was not.
     """
 
     given: np.ndarray
@@ -332,6 +337,8 @@ class Evidence(Rows):
     is_issue: np.ndarray
     p_error: np.ndarray
     suggested: np.ndarray
+    before: np.ndarray | None = None
+    doubts: np.ndarray | None = None
 
 
 ACTIONS = ("keep", "fix", "soften", "drop", "review", "human")
@@ -348,6 +355,9 @@ class Decisions(Rows):
     given, label: (n,) int32, -1 for none (a dropped row, or one that never had a label).
     action: (n,) int8 index into ACTIONS. confidence: (n,) float32 in 0..1, the probability of
     `label`. reason: (n,) object str, one sentence a person can read. decided_by: (n,) object str.
+
+    before, after: of other tasks than single_label what was given and what is decided, as in Examples;
+    given and label are then 0 where something is.
     """
 
     given: np.ndarray
@@ -356,13 +366,14 @@ class Decisions(Rows):
     confidence: np.ndarray
     reason: np.ndarray
     decided_by: np.ndarray
+    before: np.ndarray | None = None
+    after: np.ndarray | None = None
 
     def to_arrow(self) -> pa.Table:
         return pa.table(
             {
                 "id": pa.array(self.ids, pa.string()),
-                "given": optional_ints(self.given),
-                "label": optional_ints(self.label),
+                **self._labels(),
                 "action": pa.array(ACTIONS).take(pa.array(self.action)),
                 "confidence": pa.array(self.confidence, pa.float32()),
                 "reason": pa.array(self.reason, pa.string()),
@@ -370,17 +381,31 @@ class Decisions(Rows):
             }
         )
 
+    def _labels(self) -> dict[str, pa.Array]:
+        """The columns of what was given and decided."""
+        if self.before is None or self.after is None:
+            return {"given": optional_ints(self.given), "label": optional_ints(self.label)}
+        names = ("given_labels", "labels") if self.before.ndim == 2 else ("given_target", "target")
+        return {name: of_task(values) for name, values in zip(names, (self.before, self.after), strict=True)}
+
     @classmethod
-    def from_arrow(cls, table: pa.Table) -> Decisions:
-        """From rows of the `labels` table."""
+    def from_arrow(cls, table: pa.Table, task: Task = "single_label", n_classes: int = 0) -> Decisions:
+        """From rows of the `labels` table; n_classes is asked for by multi_label."""
+        before = after = None
+        if task == "multi_label":
+            before, after = (sets_to_array(table[name], n_classes) for name in ("given_labels", "labels"))
+        if task == "regression":
+            before, after = (numbers_or_nan(table[name]) for name in ("given_target", "target"))
         return cls(
             table["id"].to_numpy(),
-            ints_or_minus_one(table["given"]),
-            ints_or_minus_one(table["label"]),
+            ints_or_minus_one(table["given"]) if before is None else labels_of(before),
+            ints_or_minus_one(table["label"]) if after is None else labels_of(after),
             pc.index_in(table["action"], pa.array(ACTIONS)).to_numpy().astype(np.int8),
             table["confidence"].to_numpy(),
             table["reason"].to_numpy(),
             table["decided_by"].to_numpy(),
+            before,
+            after,
         )
 
 
@@ -434,6 +459,19 @@ def array_to_sets(given: np.ndarray) -> pa.Array:
     rows, classes = np.nonzero(given == 1)
     ends = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=len(given)))]).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(ends), pa.array(classes, pa.int32()), mask=pa.array(~there))
+
+
+def numbers_or_nan(column: pa.ChunkedArray) -> np.ndarray:
+    """A nullable column of doubles with NaN for null."""
+    values: np.ndarray = column.fill_null(np.nan).to_numpy()
+    return values
+
+
+def of_task(values: np.ndarray) -> pa.Array:
+    """What `Examples.given` holds, as an Arrow array with nulls: lists of class indices, or doubles."""
+    if values.ndim == 2:
+        return array_to_sets(values)
+    return pa.array(values, pa.float64(), mask=np.isnan(values))
 
 
 def optional_ints(values: np.ndarray) -> pa.Array:
