@@ -13,10 +13,10 @@ def impossible(c: Curation) -> list[str]:
     """Sentences for combinations that could only fail later."""
     encoder, payload = c.ingest.encoder, c.source.payload
     payload_of = {"images": "image", "features": "features", "texts": "text"}
-    found = []
+    found = task_problems(c)
     if c.classes and len(set(c.classes)) < len(c.classes):
         found.append("classes: a name occurs twice")
-    found += class_problems(c) + task_problems(c)
+    found += class_problems(c)
     kinds = [detector.kind for detector in c.detect]
     if len(set(kinds)) < len(kinds):
         found.append("detect: a detector occurs twice; give each kind once")
