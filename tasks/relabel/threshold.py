@@ -8,6 +8,8 @@ It assumes calibrated probabilities: at fix_at = 0.95 about one fix in twenty or
 caps guard against the night when that fails (a teacher gone astray, a class renamed upstream): if
 one run would fix or drop too large a share of the partition's labels, or of a class's, it changes
 none of them and asks people instead. Cost: O(n k), one pass to count and one to decide.
+
+Where several classes may apply to a row, each doubted answer is judged so (see `sets`).
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from tasks.data import ACTIONS, Decisions, Evidence, State
-from tasks.relabel import Policy
+from tasks.method import Task
+from tasks.relabel import Policy, sets
 from tasks.relabel.caps import overruns
 from tasks.relabel.reasons import opinions
 
@@ -31,6 +34,7 @@ class Threshold(Policy):
 
     kind: Literal["threshold"] = "threshold"
     revision: ClassVar[int] = 1
+    tasks: ClassVar[frozenset[Task]] = frozenset({"single_label", "multi_label"})
 
     fix_at: float = Field(0.95, ge=0, le=1, description="probability from which a label is changed")
     review_at: float = Field(0.8, ge=0, le=1, description="probability from which people are asked")
@@ -57,8 +61,11 @@ class Threshold(Policy):
         """Count what would change and compare with the caps.
 
         Arrays: `labelled` and `changed` (k,) int64, by given class, and `capped` (k,) bool. Info:
-        `capped` (the whole partition) and `notes`. Rows without a given label count nowhere.
-        """
+        `capped` (the whole partition) and `notes`. Rows without a given label count nowhere. Of multi_label
+        `sets` does it, here and in `apply`."""
+        shards = list(shards)
+        if any(shard.doubts is not None for shard in shards):
+            return sets.fit(self, shards)
         counts = [np.zeros((2, 0), dtype=np.int64)]
         for shard in shards:
             known, k = shard.given >= 0, shard.pred_probs.shape[1]
@@ -72,6 +79,8 @@ class Threshold(Policy):
 
     def apply(self, shard: Evidence, state: State, class_names: tuple[str, ...]) -> Decisions:
         """Decide; without a resulting label the confidence is that of the likeliest class."""
+        if shard.doubts is not None:
+            return sets.apply(self, shard, state, class_names)
         given, known, action = shard.given, shard.given >= 0, self._actions(shard)
         class_over = np.zeros(len(shard), dtype=bool)
         class_over[known] = state.arrays["capped"][given[known]]
