@@ -27,8 +27,8 @@ def ask(
 
     `taught` is the fingerprint of the teach stage whose models are asked (default: this job's own);
     teachers without models are then left out, since they cannot judge what was not in their file.
-    Returns the names (m), log-probabilities float32 (m, n, n_classes), calibrated by temperature,
-    and for each whether it was cross-fitted.
+    Returns the names (m), log-probabilities float32 (m, n, n_classes), calibrated by temperature, or of
+    regression values float64 (m, n, 1), and for each whether it was cross-fitted.
     """
     teach = job.curation.teach
     assert teach is not None
@@ -52,7 +52,7 @@ def ask(
 def ask_folds(
     job: Job, teacher: Teacher, place: tuple[str, str], rows: Examples, folds: np.ndarray
 ) -> np.ndarray:
-    """One cross-fitted teacher, (1, n, n_classes), whose states lie at `place`: a partition and a key.
+    """One cross-fitted teacher, answers as of `ask`, (1, n, …). Its states lie at `place`: a partition, a key.
 
     The temperature of fold f comes from the other folds' predictions, so that no row has a say in
     its own soft label (Guo et al., "On Calibration of Modern Neural Networks", ICML 2017).
@@ -65,20 +65,28 @@ def ask_folds(
         load_state(job.store, partition, f"teach-{key}-fold{fold}")
         for fold in range(job.curation.teach.folds)
     ]
-    grids = np.stack([state.arrays.pop(NLL_GRID) for state in states])
-    answers = np.zeros((1, len(rows), len(job.classes)), np.float32)
+    of_numbers = job.curation.task == "regression"
+    if of_numbers:
+        answers = np.zeros((1, len(rows), 1), np.float64)
+    else:
+        grids = np.stack([state.arrays.pop(NLL_GRID) for state in states])
+        answers = np.zeros((1, len(rows), len(job.classes)), np.float32)
     for fold, state in enumerate(states):
         mine = folds == fold
         if mine.any():
             said = teacher.predict(state, rows.take(mine), len(job.classes), job.device)
-            answers[:, mine] = scale(said, best_temperature(grids.sum(axis=0) - grids[fold]))
+            answers[:, mine] = (
+                said if of_numbers else scale(said, best_temperature(grids.sum(axis=0) - grids[fold]))
+            )
     return answers
 
 
 def together(job: Job, names: Sequence[str], log_probs: np.ndarray, taught: str | None = None) -> np.ndarray:
-    """What `ask` returned as one opinion, probabilities (n, n_classes)."""
+    """What `ask` returned as one opinion, probabilities (n, n_classes), or values (n,)."""
     teach = job.curation.teach
     assert teach is not None
+    if job.curation.task == "regression":
+        return teach.ensemble.together(names, log_probs[:, :, 0])
     state = State({}, {})
     if teach.ensemble.fitted:
         models = load_state(job.store, job.partition, f"teach-{taught or job.fingerprint}-{MODELS}")

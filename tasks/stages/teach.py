@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from storage.snapshot import Snapshot, Window
 from tasks.config import Curation, Refit, Teach
-from tasks.data import SoftLabels, State
+from tasks.data import Examples, SoftLabels, State
 from tasks.errors import StageFailed
 from tasks.seeds import folds_of, seed_of
 from tasks.stages.asking import ENSEMBLE, MODELS, NLL_GRID, ask, together
@@ -132,16 +132,24 @@ class TeachStage(Stage):
             log_probs[names.index(name), places] = paid["log_probs"][here]
             answered_by[name] = teacher.answered_by(np.isin(np.arange(len(rows)), places))
             fold_of[name] = np.where(np.isin(np.arange(len(rows)), places), outside, folds)
+        of_numbers = job.curation.task == "regression"
         tables = [
-            SoftLabels.from_pred_probs(rows.ids, rows.labels, np.exp(said), teach.top_k).to_arrow(
+            encoded(job, rows, said[:, 0] if of_numbers else np.exp(said)).to_arrow(
                 answered_by[name], fold_of[name]
             )
             for name, said in zip(names, log_probs, strict=True)
         ]
-        pred_probs = together(job, names, log_probs)
-        soft = SoftLabels.from_pred_probs(rows.ids, rows.labels, pred_probs, teach.top_k)
+        soft = encoded(job, rows, together(job, names, log_probs))
         tables.append(soft.to_arrow(teach.ensemble.kind, folds if all(cross_fitted) else outside))
         return {"soft_labels": by_row(tables)}
+
+
+def encoded(job: Job, rows: Examples, said: np.ndarray) -> SoftLabels:
+    """An opinion, probabilities (n, n_classes) or values (n,), as it is stored."""
+    if job.curation.task == "regression":
+        assert rows.given is not None
+        return SoftLabels.from_values(rows.ids, rows.given, said)
+    return SoftLabels.from_pred_probs(rows.ids, rows.labels, said, settings(job.curation).top_k)
 
 
 def settings(curation: Curation) -> Teach:
@@ -229,7 +237,7 @@ def learn(job: Job, teacher: Teacher, lesson: Lesson, fold: int, known: State | 
     """Train on the other folds' rows, and add what this fold's own rows say of the temperature.
 
     The classes are those of the window and not the vocabulary's: what was learned stays valid when a
-    class appears that the window does not have. Raises NothingToLearn.
+    class appears that the window does not have. A value has no temperature. Raises NothingToLearn.
     """
     from tasks.teach.temperature import nll_grid
 
@@ -251,6 +259,8 @@ def learn(job: Job, teacher: Teacher, lesson: Lesson, fold: int, known: State | 
     seed = seed_of(job.curation.dataset, lesson.partition, teacher.learner().identity(), fold)
     start = Start(without_grid(known), lesson.new) if known else None
     state = teacher.fit(train, n_classes, seed, job.device, start)
+    if job.curation.task == "regression":
+        return state
     held = window.take(usable & (folds == fold))
     log_probs = teacher.predict(state, held, n_classes, job.device)[0]
     judges = held.labels if teacher.tempered else held.labels[:0]
