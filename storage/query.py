@@ -49,7 +49,10 @@ DECODED: dict[str, list[str]] = {
         f"tail / {ONE}::DOUBLE AS tail_p",
         _NAMES,
     ],
-    "issues": ["class_name(suggested_label) AS suggested_name"],
+    "issues": [
+        "class_name(suggested_label) AS suggested_name",
+        _LIST.format("doubted") + " AS doubted_names",
+    ],
     "labels": [
         "class_name(given) AS given_name",
         "class_name(label) AS label_name",

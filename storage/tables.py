@@ -90,6 +90,7 @@ TABLES: dict[str, pa.Schema] = {
         is_issue=pa.bool_(),
         suggested_label=(pa.int32(),),
         p_error=(pa.float32(),),
+        doubted=(CLASSES,),
     ),
     "labels": _schema(
         given=(pa.int32(),),
@@ -153,6 +154,7 @@ GROWN = {"releases"}
 OF_TASK: dict[str, frozenset[str]] = {
     "rows": frozenset({"truths", "target_truth"}),
     "soft_labels": frozenset({"value"}),
+    "issues": frozenset({"doubted"}),
     "labels": frozenset({"given_labels", "labels", "given_target", "target"}),
     "reviews": frozenset({"labels", "target"}),
 }

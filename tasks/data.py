@@ -253,15 +253,22 @@ class Issues(Rows):
     score: (n,) float32 label quality in 0..1, low is bad. is_issue: (n,) bool.
     suggested_label: (n,) int32, -1 where there is none. p_error: (n,) float32, the probability
     that the given label is wrong, NaN from a detector that does not say.
+
+    Of multi_label, doubted: (n, n_classes) bool, the answers that a row is flagged for, a class that was
+    given or one that was not; the suggested label is the one most in doubt. Else None.
     """
 
     score: np.ndarray
     is_issue: np.ndarray
     suggested_label: np.ndarray
     p_error: np.ndarray
+    doubted: np.ndarray | None = None
 
     def to_arrow(self, detector: str) -> pa.Table:
         n = len(self)
+        doubted = pa.nulls(n, pa.list_(pa.int32()))
+        if self.doubted is not None:
+            doubted = array_to_sets(np.where(self.is_issue[:, None], self.doubted, -1))
         return pa.table(
             {
                 "id": pa.array(self.ids, pa.string()),
@@ -270,17 +277,21 @@ class Issues(Rows):
                 "is_issue": pa.array(self.is_issue, pa.bool_()),
                 "suggested_label": optional_ints(self.suggested_label),
                 "p_error": pa.array(self.p_error, pa.float32(), mask=np.isnan(self.p_error)),
+                "doubted": doubted,
             }
         )
 
     @classmethod
-    def from_arrow(cls, table: pa.Table) -> Issues:
+    def from_arrow(cls, table: pa.Table, n_classes: int | None = None) -> Issues:
+        """From rows of the `issues` table; of multi_label, n_classes is the vocabulary's size."""
+        doubted = None if n_classes is None else sets_to_array(table["doubted"], n_classes) == 1
         return cls(
             table["id"].to_numpy(),
             table["score"].to_numpy(),
             table["is_issue"].to_numpy(),
             ints_or_minus_one(table["suggested_label"]),
             table["p_error"].fill_null(np.nan).to_numpy(),
+            doubted,
         )
 
 

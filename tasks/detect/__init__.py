@@ -63,16 +63,7 @@ class Detector(Method, ABC):
     @abstractmethod
     def apply(self, shard: Labelled, state: State, window: Window) -> Issues:
         """One finding a row, in order, whatever the other rows of the shard. A row without a given label:
-        score 1, not an issue, p_error 0 or NaN. Of multi_label the suggested label is the class most in
-        doubt: one to add where it was not given, and to take away where it was."""
-
-    def doubts(self, shard: Labelled, issues: Issues, state: State) -> np.ndarray:
-        """Of multi_label, the answers (row, class) that a detector doubts, (n, n_classes) bool, after it
-        found `issues` on the shard. Unless a detector knows more: what it suggests of each flagged row."""
-        found = np.zeros((len(shard), shard.soft.n_classes), dtype=bool)
-        rows = np.flatnonzero(issues.is_issue & (issues.suggested_label >= 0))
-        found[rows, issues.suggested_label[rows]] = True
-        return found
+        score 1, not an issue, p_error 0 or NaN. Of multi_label with what is doubted of flagged rows."""
 
 
 from tasks.detect.combined import Combined  # noqa: E402

@@ -137,12 +137,6 @@ class ConfidentLearning(Detector):
             suggested[span] = pred_probs.argmax(axis=1)
         return Issues(shard.ids, score, is_issue, suggested, p_error)
 
-    def doubts(self, shard: Labelled, issues: Issues, state: State) -> np.ndarray:
-        """All answers that the cuts flag, several of a row where they do."""
-        from tasks.detect import confident_sets
-
-        return confident_sets.flagged(self, shard, state)
-
 
 def is_in(ids: np.ndarray, wanted: list[str]) -> np.ndarray:
     """Which ids are among the wanted: a hash look-up, where NumPy compares objects pair by pair."""

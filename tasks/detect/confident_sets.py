@@ -76,7 +76,7 @@ def apply(detector: ConfidentLearning, shard: Labelled, state: State) -> Issues:
     n = len(shard)
     score, p_error = np.ones(n, dtype=np.float32), np.zeros(n, dtype=np.float32)
     is_issue, suggested = np.zeros(n, dtype=bool), np.full(n, -1, dtype=np.int32)
-    doubts = flagged(detector, shard, state)
+    doubts = doubted_by(detector, shard, state)
     for span in spans(n, 2 * max(shard.soft.n_classes, 1)):
         known = np.flatnonzero(shard.labels[span] >= 0) + span.start
         given, weights = of_rows(shard, known)
@@ -86,10 +86,10 @@ def apply(detector: ConfidentLearning, shard: Labelled, state: State) -> Issues:
         worst = np.where(doubts[known], confidence, np.inf).argmin(axis=1)
         is_issue[known] = some = doubts[known].any(axis=1)
         suggested[known[some]] = worst[some]
-    return Issues(shard.ids, score, is_issue, suggested, p_error)
+    return Issues(shard.ids, score, is_issue, suggested, p_error, doubts)
 
 
-def flagged(detector: ConfidentLearning, shard: Labelled, state: State) -> np.ndarray:
+def doubted_by(detector: ConfidentLearning, shard: Labelled, state: State) -> np.ndarray:
     """Which answers are flagged, (n, k) bool; none of a row without labels."""
     found = np.zeros((len(shard), shard.soft.n_classes), dtype=bool)
     cuts = SetCuts.from_arrays(state.arrays, detector.filter_by, state.info["refusals"])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load, save
 
-from tasks.data import ONE, Labelled, SoftLabels, State
+from tasks.data import ONE, Issues, Labelled, SoftLabels, State
 from tasks.detect import Window
 from tasks.detect.confident_learning import ConfidentLearning
 from tasks.detect.per_class import qualities, score_of
@@ -48,14 +48,17 @@ def test_rows_dealt_into_shards_are_flagged_as_the_labelled_rows_together(mode: 
         window = Window.of(*parts)
         state = stored(detector.fit(window))
         found = [detector.apply(part, state, window) for part in parts]
-        doubts = [detector.doubts(part, f, state) for part, f in zip(parts, found, strict=True)]
         assert whole.given is not None
         weights = np.rint(whole.soft.pred_probs() * ONE).astype(np.int16)
         expected = judged(whole.given[known], weights[known], mode)
-        np.testing.assert_array_equal(np.concatenate(doubts)[known], expected)
-        is_issue = np.concatenate([f.is_issue for f in found])
-        np.testing.assert_array_equal(is_issue[known], expected.any(axis=1))
-        assert not is_issue[~known].any()
+        together = Issues.concat(found)
+        assert together.doubted is not None
+        np.testing.assert_array_equal(together.doubted[known], expected)
+        np.testing.assert_array_equal(together.is_issue[known], expected.any(axis=1))
+        assert not together.is_issue[~known].any()
+        again = Issues.from_arrow(together.to_arrow("x"), expected.shape[1])
+        assert again.doubted is not None
+        np.testing.assert_array_equal(again.doubted, together.doubted)
 
 
 def test_what_it_says_of_a_flagged_row_by_hand() -> None:
@@ -122,6 +125,7 @@ def test_classes_that_came_after_a_partition_was_taught_count_as_denied() -> Non
     later = Labelled(rows.ids, rows.keys, rows.trains, soft, given=grown)
     detector, window = ConfidentLearning(), Window.of(later)
     state = detector.fit(window)
-    doubts = detector.doubts(later, detector.apply(later, state, window), state)
+    doubts = detector.apply(later, state, window).doubted
+    assert doubts is not None
     np.testing.assert_array_equal(doubts[:, :-1], judged(given, weights, "prune_by_noise_rate"))
     assert not doubts[:, -1].any()
