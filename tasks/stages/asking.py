@@ -8,7 +8,7 @@ import numpy as np
 
 from tasks.data import Examples, State
 from tasks.stages.base import Job, load_state
-from tasks.teach import Teacher
+from tasks.teach import Teacher, yes_no
 
 NLL_GRID = "nll_grid"
 """Beside a model's own arrays, what its fold says of the temperature; see `tasks.teach.temperature`."""
@@ -28,7 +28,7 @@ def ask(
     `taught` is the fingerprint of the teach stage whose models are asked (default: this job's own);
     teachers without models are then left out, since they cannot judge what was not in their file.
     Returns the names (m), log-probabilities float32 (m, n, n_classes), calibrated by temperature, or of
-    regression values float64 (m, n, 1), and for each whether it was cross-fitted.
+    multi_label log-odds, or of regression values float64 (m, n, 1); and for each whether it was cross-fitted.
     """
     teach = job.curation.teach
     assert teach is not None
@@ -52,12 +52,13 @@ def ask(
 def ask_folds(
     job: Job, teacher: Teacher, place: tuple[str, str], rows: Examples, folds: np.ndarray
 ) -> np.ndarray:
-    """One cross-fitted teacher, answers as of `ask`, (1, n, …). Its states lie at `place`: a partition, a key.
+    """One cross-fitted teacher's answers as of `ask`, (1, n, …); its states lie at a partition and a key.
 
     The temperature of fold f comes from the other folds' predictions, so that no row has a say in
     its own soft label (Guo et al., "On Calibration of Modern Neural Networks", ICML 2017).
     """
     from tasks.teach.temperature import best_temperature, scale
+    from tasks.teach.yes_no import softened
 
     assert job.curation.teach is not None
     partition, key = place
@@ -65,8 +66,8 @@ def ask_folds(
         load_state(job.store, partition, f"teach-{key}-fold{fold}")
         for fold in range(job.curation.teach.folds)
     ]
-    of_numbers = job.curation.task == "regression"
-    if of_numbers:
+    task = job.curation.task
+    if task == "regression":
         answers = np.zeros((1, len(rows), 1), np.float64)
     else:
         grids = np.stack([state.arrays.pop(NLL_GRID) for state in states])
@@ -75,9 +76,11 @@ def ask_folds(
         mine = folds == fold
         if mine.any():
             said = teacher.predict(state, rows.take(mine), len(job.classes), job.device)
-            answers[:, mine] = (
-                said if of_numbers else scale(said, best_temperature(grids.sum(axis=0) - grids[fold]))
-            )
+            if task == "regression":
+                answers[:, mine] = said
+                continue
+            temperature = best_temperature(grids.sum(axis=0) - grids[fold])
+            answers[:, mine] = (softened if task == "multi_label" else scale)(said, temperature)
     return answers
 
 
@@ -91,4 +94,7 @@ def together(job: Job, names: Sequence[str], log_probs: np.ndarray, taught: str 
     if teach.ensemble.fitted:
         models = load_state(job.store, job.partition, f"teach-{taught or job.fingerprint}-{MODELS}")
         state = load_state(job.store, *models.info[ENSEMBLE])
+    if job.curation.task == "multi_label":
+        answered = teach.ensemble.apply(names, yes_no.log_probs(log_probs), state)
+        return yes_no.as_sets(answered[:, 1], len(job.classes))
     return teach.ensemble.apply(names, log_probs, state)

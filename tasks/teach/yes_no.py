@@ -30,6 +30,12 @@ def probabilities(log_odds: np.ndarray) -> np.ndarray:
     return np.exp(-np.logaddexp(0.0, -log_odds.astype(np.float64))).astype(np.float32)
 
 
+def softened(log_odds: np.ndarray, temperature: float) -> np.ndarray:
+    """Log-odds divided by a temperature, float32: the view's `temperature.scale`."""
+    scaled: np.ndarray = (log_odds.astype(np.float64) / temperature).astype(np.float32)
+    return scaled
+
+
 def log_odds(probs: np.ndarray, floor: float) -> np.ndarray:
     """The log-odds of probabilities of yes, float32, both answers lifted to `floor`, which is above 0."""
     p = np.clip(probs.astype(np.float64), floor, 1.0)
