@@ -75,6 +75,8 @@ from tasks.detect.leak import Leak  # noqa: E402
 from tasks.detect.near_duplicates import NearDuplicates  # noqa: E402
 from tasks.detect.neighbours import Neighbours  # noqa: E402
 from tasks.detect.outliers import Outliers  # noqa: E402
+from tasks.detect.outre import Outre  # noqa: E402
+from tasks.detect.residual import Residual  # noqa: E402
 from tasks.detect.training_dynamics import TrainingDynamics  # noqa: E402
 
 AnyDetector = Annotated[
@@ -88,6 +90,8 @@ AnyDetector = Annotated[
         | NearDuplicates
         | Neighbours
         | Outliers
+        | Outre
+        | Residual
         | TrainingDynamics,
         Field(discriminator="kind"),
     ],
