@@ -134,14 +134,15 @@ from tasks.ingest.numpy import Numpy  # noqa: E402
 from tasks.ingest.out_of_range import OutOfRange  # noqa: E402
 from tasks.ingest.parquet import Parquet  # noqa: E402
 from tasks.ingest.pixels import Pixels  # noqa: E402
-from tasks.ingest.sklearn_digits import SklearnDigits  # noqa: E402
+from tasks.ingest.sklearn_digits import DigitFacts, SklearnDigits  # noqa: E402
 from tasks.ingest.text_embedding import TextEmbedding  # noqa: E402
 from tasks.ingest.too_short import TooShort  # noqa: E402
 from tasks.ingest.where import Where  # noqa: E402
 
 AnySource = Annotated[
     Annotated[
-        Parquet | Csv | Jsonl | ImageFolder | Numpy | HuggingFace | SklearnDigits, Field(discriminator="kind")
+        Parquet | Csv | Jsonl | ImageFolder | Numpy | HuggingFace | SklearnDigits | DigitFacts,
+        Field(discriminator="kind"),
     ],
     third_party(Source),
 ]
