@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tasks.given import array_to_sets, labels_of, numbers_or_nan, of_task, sets_to_array
 from tasks.method import Task
 
 ONE = 32767
@@ -200,6 +201,8 @@ class SoftLabels(Rows):
     def pred_probs(self) -> np.ndarray:
         """Decode to (n, n_classes) float32; the tail is spread evenly over the classes not stored."""
         n = len(self)
+        if not self.n_classes:
+            return np.zeros((n, 0), np.float32)
         rows = np.arange(n)
         stored = np.zeros((n, self.n_classes), dtype=bool)
         np.put_along_axis(stored, self.classes, True, axis=1)
@@ -341,6 +344,8 @@ class Evidence(Rows):
 
     before: what other tasks than single_label give, as in Examples; given is then 0 where something is.
     doubts: (n, n_classes) bool, of multi_label the answers in doubt, a class that was given or was not.
+    values, score: of regression (n,) float64, what the ensemble predicts, and float32 in 0..1, the lowest
+    quality that a detector finds.
     """
 
     given: np.ndarray
@@ -350,6 +355,8 @@ class Evidence(Rows):
     suggested: np.ndarray
     before: np.ndarray | None = None
     doubts: np.ndarray | None = None
+    values: np.ndarray | None = None
+    score: np.ndarray | None = None
 
 
 ACTIONS = ("keep", "fix", "soften", "drop", "review", "human")
@@ -447,42 +454,6 @@ def weights_of(probs: np.ndarray) -> np.ndarray:
         raise ValueError("pred_probs holds NaN or values outside 0..1; has the teacher diverged?")
     weights: np.ndarray = np.rint(probs.astype(np.float64) * ONE).astype(np.int16)
     return weights
-
-
-def labels_of(given: np.ndarray) -> np.ndarray:
-    """(n,) int32, 0 where something is given, -1 elsewhere; given: as in Examples."""
-    there = np.isfinite(given) if given.ndim == 1 else (given >= 0).any(axis=1)
-    return np.where(there, 0, -1).astype(np.int32)
-
-
-def sets_to_array(column: pa.ChunkedArray, n_classes: int) -> np.ndarray:
-    """Lists of class indices as (n, n_classes) int8: 1 for those listed, 0 for others, -1 in rows of null."""
-    sets = column.combine_chunks()
-    dense = np.zeros((len(sets), n_classes), np.int8)
-    dense[pc.list_parent_indices(sets).to_numpy(), pc.list_flatten(sets).to_numpy()] = 1
-    dense[sets.is_null().to_numpy(zero_copy_only=False)] = -1
-    return dense
-
-
-def array_to_sets(given: np.ndarray) -> pa.Array:
-    """(n, k) int8 as sorted lists of class indices, null where a row is -1: what `sets_to_array` reads."""
-    there = (given >= 0).any(axis=1)
-    rows, classes = np.nonzero(given == 1)
-    ends = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=len(given)))]).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(ends), pa.array(classes, pa.int32()), mask=pa.array(~there))
-
-
-def numbers_or_nan(column: pa.ChunkedArray) -> np.ndarray:
-    """A nullable column of doubles with NaN for null."""
-    values: np.ndarray = column.fill_null(np.nan).to_numpy()
-    return values
-
-
-def of_task(values: np.ndarray) -> pa.Array:
-    """What `Examples.given` holds, as an Arrow array with nulls: lists of class indices, or doubles."""
-    if values.ndim == 2:
-        return array_to_sets(values)
-    return pa.array(values, pa.float64(), mask=np.isnan(values))
 
 
 def optional_ints(values: np.ndarray) -> pa.Array:

@@ -96,6 +96,12 @@ def task_problems(c: Curation) -> list[str]:
         found += [
             f"{name}: regression has no classes; leave it out" for name, value in given.items() if value
         ]
+    if c.relabel:
+        of_classes = {"fix_at", "review_at", "drop_at", "max_fixed_per_class"} & c.relabel.model_fields_set
+        if c.task == "regression" and of_classes:
+            found.append(f"relabel.{min(of_classes)}: a number is kept, reviewed or dropped; leave it out")
+        if c.task != "regression" and getattr(c.relabel, "drop_below", False):
+            found.append(f"relabel.drop_below is for regression, and the task is {c.task}; leave it out")
     if c.task == "multi_label" and len(c.classes or ()) > MOST_CLASSES:
         found.append(f"classes: multi_label takes at most {MOST_CLASSES:,} classes; leave rare ones out")
     return found

@@ -13,7 +13,8 @@ import polars as pl
 import pyarrow as pa
 from polars import selectors
 
-from tasks.data import ACTIONS, Decisions, labels_of, sets_to_array
+from tasks.data import ACTIONS, Decisions
+from tasks.given import labels_of, sets_to_array
 from tasks.method import Task
 
 REVIEWS = pa.schema(

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tasks.data import ACTIONS, Decisions, Evidence, State, labels_of
+from tasks.data import ACTIONS, Decisions, Evidence, State
+from tasks.given import labels_of
 from tasks.relabel.caps import class_overruns, overrun
 from tasks.relabel.reasons import answers_doubted
 

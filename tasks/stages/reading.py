@@ -18,11 +18,10 @@ from tasks.data import (
     SoftLabels,
     ints_or_minus_one,
     keys_of,
-    labels_of,
     lists_to_array,
-    sets_to_array,
 )
 from tasks.errors import StageFailed
+from tasks.given import labels_of, sets_to_array
 from tasks.stages.base import Job
 from tasks.stages.dynamics import dynamics_of
 

@@ -87,4 +87,9 @@ def evidence(job: Job, start: int, stop: int) -> Evidence:
         rows = examples(job, [job.own("rows")], (), (start, stop))
         before = rows.given
         doubts = np.asarray(found.doubted.reshape(*by_row, len(job.classes))[:, heard].any(axis=1))
-    return Evidence(soft.ids, soft.labels, soft.pred_probs(), flagged, p_error, suggested, before, doubts)
+    score = None
+    if soft.values is not None:
+        before = examples(job, [job.own("rows")], (), (start, stop)).given
+        score = found.score.reshape(by_row)[:, heard].min(axis=1)
+    probs, values = soft.pred_probs(), soft.values
+    return Evidence(soft.ids, soft.labels, probs, flagged, p_error, suggested, before, doubts, values, score)

@@ -16,11 +16,10 @@ from tasks.data import (
     Issues,
     SoftLabels,
     array_to_lists,
-    array_to_sets,
     keys_of,
     lists_to_array,
-    sets_to_array,
 )
+from tasks.given import array_to_sets, sets_to_array
 
 HALF_A_UNIT = 0.5 / ONE + 1e-7  # 1e-7: what float32 adds to p
 
