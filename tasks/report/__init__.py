@@ -23,7 +23,7 @@ STAGES = ("ingest", "teach", "detect", "relabel", "reinforce", "distill")
 
 class Figure(NamedTuple):
     """One row of the `metrics` table. unit: "share" (0..1, a percentage), "ratio" (of a calibration or
-    ranking, 0..1), "effect" (0 for none), "deviations", "rows", "partitions" or "bytes"."""
+    ranking, 0..1), "effect" (0 for none), "target" (the unit of the rows' numbers), "deviations", "rows", "partitions" or "bytes"."""
 
     stage: str
     name: str
@@ -66,16 +66,21 @@ class LabelChange:
 @dataclass(frozen=True)
 class Suspect:
     """A row whose given label is probably wrong. picture: PNG bytes, or None and a short `summary`
-    of a payload that is not an image."""
+    of a payload that is not an image. Of other tasks than single_label, given and suggested are -1, and
+    `before` and `after` say what was given and what teachers say. p_error: None where nobody says; the
+    quality score is told instead."""
 
     id: str
     given: int
     suggested: int
-    p_error: float
+    p_error: float | None
     action: str
     reason: str
     picture: bytes | None = None
     summary: str = ""
+    before: str = ""
+    after: str = ""
+    score: float = 0.0
 
 
 @dataclass(frozen=True)
