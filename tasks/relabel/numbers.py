@@ -85,7 +85,9 @@ def reasons(policy: Threshold, shard: Evidence, action: np.ndarray, stopped: np.
             "known": shard.given >= 0,
             "ending": pl.Series(ending.astype(object), dtype=pl.String),
         }
-    ).with_columns(pl.col("given", "value").round_sig_figs(6).cast(pl.String))
+    )
+    shown = pl.col("given", "value").round_sig_figs(6).cast(pl.String).str.strip_suffix(".0")
+    frame = frame.with_columns(shown)
     opinion = (
         pl.when("known")
         .then(pl.format("teachers predict {} and {} was given", "value", "given"))

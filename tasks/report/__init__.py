@@ -23,7 +23,8 @@ STAGES = ("ingest", "teach", "detect", "relabel", "reinforce", "distill")
 
 class Figure(NamedTuple):
     """One row of the `metrics` table. unit: "share" (0..1, a percentage), "ratio" (of a calibration or
-    ranking, 0..1), "effect" (0 for none), "target" (the unit of the rows' numbers), "deviations", "rows", "partitions" or "bytes"."""
+    ranking, 0..1), "effect" (0 for none), "target" (that of the rows' numbers), "deviations", "rows",
+    "partitions" or "bytes"."""
 
     stage: str
     name: str

@@ -10,7 +10,9 @@ import polars as pl
 import pyarrow.compute as pc
 
 from tasks.data import ACTIONS, ONE, Decisions, Issues, SoftLabels, State, ints_or_minus_one
+from tasks.detect.targets import spread
 from tasks.detect.together import decisive
+from tasks.given import numbers_or_nan
 from tasks.report import (
     Arrival,
     Exemplars,
@@ -23,11 +25,12 @@ from tasks.report import (
     Suspect,
     TeacherQuality,
     metrics,
+    numbers,
 )
 from tasks.report.calibration import reliability
 from tasks.stages.base import Job, load_state
 from tasks.stages.earlier import earlier_rows
-from tasks.stages.reading import opinion
+from tasks.stages.reading import GIVEN, given_of, opinion
 
 SUSPECTS = 24
 """Rows shown as most likely wrong: what a person looks through in a minute."""
@@ -43,16 +46,29 @@ def figures(
     truth = partition_truth(job)
     found = metrics.ingest(rows.rows, rejects.rows) + metrics.labelled(given_labels(job))
     if "soft_labels" in job.inputs:
-        found += metrics.teach(opinions(job), truth)
+        found += taught(job, truth)
     if "issues" in job.inputs:
         heard = [job.curation.detect[number].kind for number in decisive(job.curation.detect)]
         found += metrics.detect(findings(job), given_labels(job), truth, heard)
     found += annotators(job) + metrics.audit(audits)
     if "labels" in job.inputs:
-        found += metrics.relabel(decisions(job), truth)
+        found += decided(job, truth)
     if students:
         found += metrics.student(accuracies(students), test_rows(students))
     return found + [Figure(*figure) for figure in compared]
+
+
+def taught(job: Job, truth: np.ndarray) -> list[Figure]:
+    """What teachers are worth, by what they are asked."""
+    if job.curation.task == "regression":
+        return numbers.teach(opinions(job), *targets(job))
+    return metrics.teach(opinions(job), truth)
+
+
+def decided(job: Job, truth: np.ndarray) -> list[Figure]:
+    if job.curation.task == "regression":
+        return numbers.relabel(decisions(job), targets(job)[1])
+    return metrics.relabel(decisions(job), truth)
 
 
 def page_data(
@@ -93,11 +109,22 @@ def test_rows(students: Students) -> int:
 
 
 def partition_truth(job: Job) -> np.ndarray:
+    """The true labels (n,) int32, -1 where unknown; of regression 1 where a given number is wrong, else 0."""
+    if job.curation.task == "regression":
+        known = job.store.read(list(job.inputs["rows"]), ["target_truth"])["target_truth"].drop_null()
+        return numbers.verdicts(*targets(job), spread(known.to_numpy())[1])
     return ints_or_minus_one(job.store.read([job.own("rows")], ["truth"])["truth"])
 
 
+def targets(job: Job) -> tuple[np.ndarray, np.ndarray]:
+    """The given and the true numbers of regression, (n,) float64, NaN for none."""
+    rows = job.store.read([job.own("rows")], ["target", "target_truth"])
+    return numbers_or_nan(rows["target"]), numbers_or_nan(rows["target_truth"])
+
+
 def given_labels(job: Job) -> np.ndarray:
-    return ints_or_minus_one(job.store.read([job.own("rows")], ["label"])["label"])
+    """(n,) int32, -1 where there is none; 0 where another task than single_label gives one."""
+    return given_of(job.store.read([job.own("rows")], [GIVEN[job.curation.task]]), len(job.classes))[0]
 
 
 def opinions(job: Job) -> dict[str, SoftLabels]:
@@ -128,7 +155,8 @@ def annotators(job: Job) -> list[Figure]:
 
 
 def decisions(job: Job) -> Decisions:
-    return Decisions.from_arrow(job.store.read([job.own("labels")]))
+    table = job.store.read([job.own("labels")])
+    return Decisions.from_arrow(table, job.curation.task, len(job.classes))
 
 
 def rejections(job: Job) -> tuple[Rejection, ...]:
@@ -157,25 +185,31 @@ def judgements(job: Job) -> Iterator[State]:
 
 def label_change(job: Job) -> LabelChange:
     decided, k = decisions(job), len(job.classes)
+    counts = np.bincount(decided.action, minlength=len(ACTIONS))
+    actions = {action: int(count) for action, count in zip(ACTIONS, counts, strict=True)}
+    if job.curation.task == "regression":
+        none = np.zeros(0, np.int64)
+        return LabelChange(none, none, np.zeros((0, 0), np.int64), actions)
     both = (decided.given >= 0) & (decided.label >= 0)
     pairs = decided.given[both].astype(np.int64) * k + decided.label[both]
-    counts = np.bincount(decided.action, minlength=len(ACTIONS))
     return LabelChange(
         given=np.bincount(decided.given[decided.given >= 0], minlength=k),
         curated=np.bincount(decided.label[decided.label >= 0], minlength=k),
         confusion=np.bincount(pairs, minlength=k * k).reshape(k, k),
-        actions={action: int(count) for action, count in zip(ACTIONS, counts, strict=True)},
+        actions=actions,
     )
 
 
 def suspects(job: Job) -> tuple[Suspect, ...]:
-    """The flagged rows, the most likely wrong first; ties by id."""
+    """The flagged rows, the most likely wrong first, or the lowest quality where no detector states a
+    probability; ties by id."""
     found = findings(job)
     frames = [found[job.curation.detect[number].kind] for number in decisive(job.curation.detect)]
     flagged = np.any([f.is_issue for f in frames], axis=0)
     p_error = np.max([np.nan_to_num(f.p_error) for f in frames], axis=0)
-    decided = decisions(job)
-    order = np.lexsort((decided.ids.astype(str), -p_error))
+    score = np.min([f.score for f in frames], axis=0)
+    decided, of_numbers = decisions(job), job.curation.task == "regression"
+    order = np.lexsort((decided.ids.astype(str), score if of_numbers else -p_error))
     chosen = order[flagged[order]][:SUSPECTS]
     content = job.store.read([job.own("rows")], ["image", "text", "features"]).take(chosen).to_pylist()
     return tuple(
@@ -183,7 +217,9 @@ def suspects(job: Job) -> tuple[Suspect, ...]:
             id=str(decided.ids[row]),
             given=int(decided.given[row]),
             suggested=int(frames[0].suggested_label[row]),
-            p_error=float(p_error[row]),
+            p_error=None if of_numbers else float(p_error[row]),
+            score=float(score[row]),
+            **said_of(job, decided, int(row)),
             action=ACTIONS[decided.action[row]],
             reason=str(decided.reason[row]),
             picture=payload["image"],
@@ -191,6 +227,16 @@ def suspects(job: Job) -> tuple[Suspect, ...]:
         )
         for row, payload in zip(chosen, content, strict=True)
     )
+
+
+def said_of(job: Job, decided: Decisions, row: int) -> dict[str, str]:
+    """What was given and what teachers say, where these are no single classes."""
+    if job.curation.task != "regression":
+        return {}
+    values = opinion(job, job.own("soft_labels"), job.own("rows")).values
+    assert decided.before is not None
+    assert values is not None
+    return {"before": f"{decided.before[row]:.6g}", "after": f"{values[row]:.6g}"}
 
 
 def summary(payload: Mapping[str, Any]) -> str:

@@ -108,8 +108,12 @@ def seen(job: Job) -> list[str]:
 
 
 def student_parts(job: Job) -> list[str]:
-    """A name for each student; none where there are no decisions, or no vectors to learn from."""
-    if "labels" not in job.inputs or vectors(examples(job, [job.own("rows")], seen(job))) is None:
+    """A name for each student; none where there are no decisions, no vectors to learn from, or no classes."""
+    if (
+        job.curation.task == "regression"
+        or "labels" not in job.inputs
+        or vectors(examples(job, [job.own("rows")], seen(job))) is None
+    ):
         return []
     return [f"{arm}-seed{seed}" for arm in ARMS for seed in range(job.curation.report.seeds)]
 
