@@ -48,13 +48,14 @@ def standard(curation: Curation) -> tuple[Gate, ...]:
             if curation.task == "regression":
                 gates.append(Gate(metric=f"teacher_{name}_mae_given", z_at_most=Z))
                 continue
-            gates.append(Gate(metric=f"teacher_{name}_accuracy_given", z_at_least=-Z))
+            measure = "accuracy" if one_class else "f1_macro"
+            gates.append(Gate(metric=f"teacher_{name}_{measure}_given", z_at_least=-Z))
             gates.append(Gate(metric=f"teacher_{name}_ece_given", z_at_most=Z))
     if curation.detect:
         gates.append(Gate(metric="share_flagged", z_at_most=Z))
     if curation.relabel:
         gates.append(Gate(metric="share_changed", z_at_most=Z))
-        if curation.task != "regression":
+        if one_class:
             gates.append(Gate(metric="curation_loss", at_most=0.02))
     return tuple(gates)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -12,7 +13,7 @@ import pyarrow.compute as pc
 from tasks.data import ACTIONS, ONE, Decisions, Issues, SoftLabels, State, ints_or_minus_one
 from tasks.detect.targets import spread
 from tasks.detect.together import decisive
-from tasks.given import numbers_or_nan
+from tasks.given import labels_of, numbers_or_nan, sets_to_array
 from tasks.report import (
     Arrival,
     Exemplars,
@@ -26,6 +27,7 @@ from tasks.report import (
     TeacherQuality,
     metrics,
     numbers,
+    sets,
 )
 from tasks.report.calibration import reliability
 from tasks.stages.base import Job, load_state
@@ -53,8 +55,10 @@ def figures(
     found += annotators(job) + metrics.audit(audits)
     if "labels" in job.inputs:
         found += decided(job, truth)
-    if students:
-        found += metrics.student(accuracies(students), test_rows(students))
+    if students and job.curation.task == "multi_label":
+        found += sets.student(scores(students))
+    elif students:
+        found += metrics.student(scores(students), test_rows(students))
     return found + [Figure(*figure) for figure in compared]
 
 
@@ -62,20 +66,27 @@ def taught(job: Job, truth: np.ndarray) -> list[Figure]:
     """What teachers are worth, by what they are asked."""
     if job.curation.task == "regression":
         return numbers.teach(opinions(job), *targets(job))
+    if job.curation.task == "multi_label":
+        return sets.teach(opinions(job), *answers(job))
     return metrics.teach(opinions(job), truth)
 
 
 def decided(job: Job, truth: np.ndarray) -> list[Figure]:
+    made = decisions(job)
     if job.curation.task == "regression":
-        return numbers.relabel(decisions(job), targets(job)[1])
-    return metrics.relabel(decisions(job), truth)
+        return numbers.relabel(made, targets(job)[1])
+    if made.before is not None and made.after is not None:
+        given, label, truth = sets.coded(made.before, made.after, answers(job)[1])
+        made = replace(made, given=given, label=label)
+    return metrics.relabel(made, truth)
 
 
 def page_data(
     job: Job, measured: list[Figure], students: Students, against: Literal["truth", "curated labels"]
 ) -> ReportData:
     """What `tasks.report.page` renders; parts whose stage was left out stay empty."""
-    result = StudentResult(accuracies(students), against, test_rows(students)) if students else None
+    measure = "macro F1" if job.curation.task == "multi_label" else "accuracy"
+    result = StudentResult(scores(students), against, test_rows(students), measure) if students else None
     return ReportData(
         dataset=job.curation.dataset,
         partition=job.partition,
@@ -93,13 +104,13 @@ def page_data(
     )
 
 
-def accuracies(students: Students) -> dict[str, tuple[float, ...]]:
-    """Each arm's accuracies by seed, those that could be measured."""
+def scores(students: Students) -> dict[str, tuple[float, ...]]:
+    """Each arm's accuracies by seed, or macro F1s, those that could be measured."""
     arms: dict[str, tuple[float, ...]] = {}
     for part, info in students.items():
-        arm = part.partition("-seed")[0]
-        if info["accuracy"] is not None:
-            arms[arm] = (*arms.get(arm, ()), info["accuracy"])
+        arm, score = part.partition("-seed")[0], info.get("accuracy", info.get("f1"))
+        if score is not None:
+            arms[arm] = (*arms.get(arm, ()), score)
     return arms
 
 
@@ -109,10 +120,14 @@ def test_rows(students: Students) -> int:
 
 
 def partition_truth(job: Job) -> np.ndarray:
-    """The true labels (n,) int32, -1 where unknown; of regression 1 where a given number is wrong, else 0."""
+    """The true labels (n,) int32, -1 where unknown; of other tasks 1 where what is given is wrong, else 0."""
     if job.curation.task == "regression":
         known = job.store.read(list(job.inputs["rows"]), ["target_truth"])["target_truth"].drop_null()
         return numbers.verdicts(*targets(job), spread(known.to_numpy())[1])
+    if job.curation.task == "multi_label":
+        given, truths = answers(job)
+        wrong = (given != truths).any(axis=1)
+        return np.where(labels_of(truths) >= 0, wrong, -1).astype(np.int32)
     return ints_or_minus_one(job.store.read([job.own("rows")], ["truth"])["truth"])
 
 
@@ -120,6 +135,12 @@ def targets(job: Job) -> tuple[np.ndarray, np.ndarray]:
     """The given and the true numbers of regression, (n,) float64, NaN for none."""
     rows = job.store.read([job.own("rows")], ["target", "target_truth"])
     return numbers_or_nan(rows["target"]), numbers_or_nan(rows["target_truth"])
+
+
+def answers(job: Job) -> tuple[np.ndarray, np.ndarray]:
+    """The given and the true sets of multi_label, (n, k) int8 as in Examples."""
+    rows, k = job.store.read([job.own("rows")], ["labels", "truths"]), len(job.classes)
+    return sets_to_array(rows["labels"], k), sets_to_array(rows["truths"], k)
 
 
 def given_labels(job: Job) -> np.ndarray:
@@ -139,7 +160,8 @@ def findings(job: Job) -> dict[str, Issues]:
     """Every detector's findings on the partition."""
     table = job.store.read([job.own("issues")])
     kinds = table["detector"]
-    return {d.kind: Issues.from_arrow(table.filter(pc.equal(kinds, d.kind))) for d in job.curation.detect}
+    k = len(job.classes) if job.curation.task == "multi_label" else None
+    return {d.kind: Issues.from_arrow(table.filter(pc.equal(kinds, d.kind)), k) for d in job.curation.detect}
 
 
 def annotators(job: Job) -> list[Figure]:
@@ -190,6 +212,15 @@ def label_change(job: Job) -> LabelChange:
     if job.curation.task == "regression":
         none = np.zeros(0, np.int64)
         return LabelChange(none, none, np.zeros((0, 0), np.int64), actions)
+    if decided.before is not None and decided.after is not None:
+        there = (decided.given >= 0) & (decided.label >= 0)
+        return LabelChange(
+            given=(decided.before == 1).sum(axis=0),
+            curated=(decided.after == 1).sum(axis=0),
+            confusion=np.zeros((0, 0), np.int64),
+            actions=actions,
+            moved=int((decided.before != decided.after)[there].any(axis=1).sum()),
+        )
     both = (decided.given >= 0) & (decided.label >= 0)
     pairs = decided.given[both].astype(np.int64) * k + decided.label[both]
     return LabelChange(
@@ -219,7 +250,7 @@ def suspects(job: Job) -> tuple[Suspect, ...]:
             suggested=int(frames[0].suggested_label[row]),
             p_error=None if of_numbers else float(p_error[row]),
             score=float(score[row]),
-            **said_of(job, decided, int(row)),
+            **said_of(job, decided, frames, int(row)),
             action=ACTIONS[decided.action[row]],
             reason=str(decided.reason[row]),
             picture=payload["image"],
@@ -229,14 +260,24 @@ def suspects(job: Job) -> tuple[Suspect, ...]:
     )
 
 
-def said_of(job: Job, decided: Decisions, row: int) -> dict[str, str]:
+def said_of(job: Job, decided: Decisions, frames: Sequence[Issues], row: int) -> dict[str, str]:
     """What was given and what teachers say, where these are no single classes."""
+    if job.curation.task == "multi_label":
+        assert decided.before is not None
+        given = decided.before[row] == 1
+        doubted = np.any([f.doubted[row] for f in frames if f.doubted is not None], axis=0)
+        return {"before": named(job, given), "after": named(job, given ^ doubted)}
     if job.curation.task != "regression":
         return {}
     values = opinion(job, job.own("soft_labels"), job.own("rows")).values
     assert decided.before is not None
     assert values is not None
     return {"before": f"{decided.before[row]:.6g}", "after": f"{values[row]:.6g}"}
+
+
+def named(job: Job, classes: np.ndarray) -> str:
+    """Some of the classes, (k,) bool, by name."""
+    return ", ".join(np.array(job.classes, object)[classes]) or "none of the classes"
 
 
 def summary(payload: Mapping[str, Any]) -> str:
@@ -249,6 +290,8 @@ def summary(payload: Mapping[str, Any]) -> str:
 
 def teachers(job: Job) -> tuple[TeacherQuality, ...]:
     """Each teacher against the given labels, and against the truth where it is known."""
+    if job.curation.task == "multi_label":
+        return of_sets(job)
     known = {f.name: f.value for f in metrics.teach(opinions(job), partition_truth(job))}
     found = []
     for name, soft in opinions(job).items():
@@ -266,6 +309,30 @@ def teachers(job: Job) -> tuple[TeacherQuality, ...]:
                     ece_truth=known.get(f"{prefix}_ece_truth"),
                 )
             )
+    return tuple(found)
+
+
+def of_sets(job: Job) -> tuple[TeacherQuality, ...]:
+    """The same of whole sets, and of single answers where it is about confidence."""
+    given, truths = answers(job)
+    known, true = (labels_of(each) >= 0 for each in (given, truths))
+    found = []
+    for name, soft in opinions(job).items() if known.any() else ():
+        p = sets.probabilities(soft)
+        right = (p[known] >= 0.5) == (given[known] == 1)
+        against_given = sets.judged(p[known], given[known])
+        against_truth = sets.judged(p[true], truths[true]) if true.any() else {}
+        found.append(
+            TeacherQuality(
+                name=name,
+                bins=reliability(np.maximum(p[known], 1 - p[known]).ravel(), right.ravel()),
+                accuracy_given=against_given["exact_match"],
+                ece_given=against_given["ece"],
+                accuracy_truth=against_truth.get("exact_match"),
+                ece_truth=against_truth.get("ece"),
+                measure="sets right",
+            )
+        )
     return tuple(found)
 
 
