@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pytest
 
@@ -184,3 +185,33 @@ def test_rows_without_a_number_get_an_opinion_and_teach_nothing(tmp_path: Path) 
     np.testing.assert_allclose(values["value"][values["teacher"] == "mean"], y, atol=1e-3)
     assert figures(store, "p")["share_unlabelled"] == pytest.approx(1 / 3)
     assert figures(store, "p")["share_review"] == pytest.approx(1 / 3)
+
+
+def test_numbers_of_a_file_and_of_a_teacher_are_averaged(tmp_path: Path) -> None:
+    ids = pl.read_csv(FILE.parent / "data" / "diabetes.csv")["patient"]
+    outside = pl.DataFrame({"id": ids, "net": np.linspace(50, 300, len(ids))})
+    outside.write_parquet(tmp_path / "outside.parquet")
+    precomputed = {"kind": "precomputed", "path": str(tmp_path / "outside.parquet"), "teachers": ["net"]}
+    made = load(FILE, store=str(tmp_path / "store"), teach={"teachers": [{"kind": "linear"}, precomputed]})
+    for name in ("ingest", "teach"):
+        run(made, NIGHTS[0], name)
+    store = Store(made.store, made.dataset)
+    said = asked(
+        store,
+        "SELECT max(value) FILTER (teacher = 'mean') AS mean, "
+        "max(value) FILTER (teacher = 'linear') AS linear, "
+        "max(value) FILTER (teacher = 'net') AS net, max(fold) FILTER (teacher = 'net') AS fold "
+        "FROM soft_labels GROUP BY id",
+    )
+    assert len(said) == 221
+    assert all(row["mean"] == (row["linear"] + row["net"]) / 2 and row["fold"] == -1 for row in said)
+
+
+def test_teachers_are_kept_until_the_data_set_has_grown(tmp_path: Path) -> None:
+    teach = {"teachers": [{"kind": "linear"}], "refit": {"growth": 2.0}}
+    made = load(FILE, store=str(tmp_path / "store"), teach=teach)
+    fitted = []
+    for night in NIGHTS:
+        run(made, night, "ingest")
+        fitted.append([part for part in run(made, night, "teach") if "fold" in part])
+    assert [len(parts) for parts in fitted] == [4, 0]
