@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 import polars as pl
 import pyarrow as pa
@@ -22,29 +23,60 @@ from storage.errors import Busy
 from storage.leases import lease
 from storage.store import Store
 from storage.tables import conform
+from storage.task import task_of
 from tasks.errors import BadInput, StageFailed
+from tasks.method import Task
 from tasks.plan import digest
-from tasks.relabel.reviews import REVIEWS, read_reviews
+from tasks.relabel.reviews import JOINT, REVIEWS, read_reviews, schema_of, settling
 
 SHOWN = 20
 """Refused rows that an error lists; mending these usually mends the others."""
 WAIT_SECONDS = 10.0
 
 QUEUE = """
-SELECT labels.id, labels.partition, labels.given_name AS given, found.suggested, found.p_error,
+SELECT labels.id, labels.partition, {given} AS given, {suggested} AS suggested, found.p_error,
     labels.reason, ''::VARCHAR AS label, ''::VARCHAR AS reviewer, ''::VARCHAR AS note
 FROM labels
 LEFT JOIN (
     SELECT partition, id,
         arg_max(p_error, (detector = 'combined', p_error)) AS p_error,
-        arg_max(suggested_name, (detector = 'combined', coalesce(p_error, 0))) AS suggested
+        arg_max(suggested_name, (detector = 'combined', coalesce(p_error, 0))) AS suggested,
+        coalesce(flatten(list(doubted)), []::INTEGER[]) AS doubted, min(score) AS score
     FROM issues GROUP BY partition, id
 ) AS found ON found.partition = labels.partition AND found.id = labels.id
 WHERE labels.action = 'review' AND (labels.partition = $1 OR $1 IS NULL)
     AND NOT EXISTS (FROM reviews WHERE reviews.partition = labels.partition AND reviews.id = labels.id)
-ORDER BY labels.partition, found.p_error DESC, labels.id
+ORDER BY labels.partition, {doubt}, labels.id
 """
 """Rows that wait for a person and have no decision yet, the most doubtful first."""
+
+TOGGLED = (
+    "list_sort([c FOR c IN labels.given_labels IF NOT list_contains(found.doubted, c)]"
+    " || [c FOR c IN list_distinct(found.doubted) IF NOT list_contains(labels.given_labels, c)])"
+)
+JOINED = f"if(len({{0}}) = 0, '{JOINT}', array_to_string([class_name(c) FOR c IN {{0}}], '{JOINT}'))"
+VALUE = """(SELECT arg_min(value, (teacher NOT IN ('mean', 'stacked'), teacher)) FROM soft_labels
+    WHERE soft_labels.partition = labels.partition AND soft_labels.id = labels.id)"""
+ASKED = {
+    "single_label": {
+        "given": "labels.given_name",
+        "suggested": "found.suggested",
+        "doubt": "found.p_error DESC",
+    },
+    "multi_label": {
+        "given": JOINED.format("labels.given_labels"),
+        "suggested": f"if(labels.given_labels IS NULL, NULL, {JOINED.format(TOGGLED)})",
+        "doubt": "found.p_error DESC",
+    },
+    "regression": {"given": "labels.given_target", "suggested": VALUE, "doubt": "found.score"},
+}
+"""How people are asked, by task: sets as they are to write them, numbers, and what is the most doubtful."""
+
+FILL_IN = {
+    "single_label": "label (empty to drop the row)",
+    "multi_label": f"label (names joined by {JOINT}, {JOINT} alone for none of them, empty to drop the row)",
+    "regression": "label (a number, empty to drop the row)",
+}
 
 
 def export_reviews(store: Store, file: Path, partition: str | None) -> None:
@@ -56,7 +88,8 @@ def export_reviews(store: Store, file: Path, partition: str | None) -> None:
     if partition is not None and partition not in known:
         raise BadInput(f"{store.dataset} has no decisions on {partition}; `winnow run` makes them")
     with query.connect(store, "live") as connection:
-        waiting: pa.Table = connection.sql(QUEUE, params=[partition]).to_arrow_table()
+        queue = QUEUE.format(**ASKED[asked(store)])
+        waiting: pa.Table = connection.sql(queue, params=[partition]).to_arrow_table()
     if not waiting.num_rows:
         show.line(f"{store.dataset}: no row waits for a person; {file} is not written")
         return
@@ -64,8 +97,7 @@ def export_reviews(store: Store, file: Path, partition: str | None) -> None:
         show.write(waiting, form, output)
     rows = show.plural(waiting.num_rows, "row")
     show.line(
-        f"{rows} written to {file}; fill in label (empty to drop the row) and reviewer, "
-        f"then `winnow review import`"
+        f"{rows} written to {file}; fill in {FILL_IN[asked(store)]} and reviewer, then `winnow review import`"
     )
 
 
@@ -73,7 +105,7 @@ def import_reviews(store: Store, file: Path) -> None:
     """Take in the rows that somebody filled in. Raises BadInput, and takes none, where one is bad."""
     filled, blank = split(read(file))
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    decisions, problems = read_reviews(filled, vocabulary(store), now)
+    decisions, problems = read_reviews(filled, vocabulary(store), now, asked(store))
     placed, strangers = place(store, decisions)
     problems += [f"id '{stranger}' is no row of {store.dataset}" for stranger in strangers]
     if problems:
@@ -84,6 +116,11 @@ def import_reviews(store: Store, file: Path) -> None:
     taken = f"{show.plural(decisions.num_rows, 'decision')} on {show.plural(len(placed), 'partition')} taken"
     left = f", {show.plural(blank, 'row')} left undecided" if blank else ""
     show.line(f"{taken}{left}; `winnow backfill … --only stale` applies them")
+
+
+def asked(store: Store) -> Task:
+    """What people are asked for."""
+    return cast(Task, task_of(store))
 
 
 def form_of(file: Path) -> show.Format:
@@ -128,7 +165,7 @@ def place(store: Store, decisions: pa.Table) -> tuple[dict[str, pa.Table], list[
     joined = pl.DataFrame(decisions).join(found, on="id", how="left", maintain_order="left")
     strangers = joined.filter(pl.col("partition").is_null())["id"].unique(maintain_order=True).to_list()
     parts = joined.drop_nulls("partition").partition_by("partition", as_dict=True, include_key=False)
-    return {str(key[0]): parts[key].to_arrow().cast(REVIEWS) for key in sorted(parts)}, strangers
+    return {str(key[0]): parts[key].to_arrow().cast(decisions.schema) for key in sorted(parts)}, strangers
 
 
 def commit(store: Store, placed: dict[str, pa.Table], source: str) -> None:
@@ -139,13 +176,15 @@ def commit(store: Store, placed: dict[str, pa.Table], source: str) -> None:
                 leases.enter_context(lease(store, partition, WAIT_SECONDS, f"review import of {source}"))
         except Busy as busy:
             raise StageFailed(f"{busy}; no decision was taken, import the file again then") from None
+        task = asked(store)
+        schema = schema_of(task)
         for partition, decisions in placed.items():
             version = store.version("reviews")
             ref = store.ref("reviews", partition)
-            before = [store.read(ref).cast(REVIEWS)] if ref else []
+            before = [store.read(ref, schema.names).cast(schema)] if ref else []
             merged = pl.DataFrame(pa.concat_tables([*before, decisions])).unique(maintain_order=True)
-            order = ["id", "decided_at", "reviewer", "label", "note"]
-            table = conform(merged.sort(order).to_arrow().cast(REVIEWS), "reviews")
+            ordered = merged.sort("id", "decided_at", *settling(task))
+            table = conform(ordered.to_arrow().cast(schema), "reviews")
             fingerprint = digest(["reviews", content_of(table.schema, table.to_batches())])
             store.write_shard("reviews", partition, fingerprint, 0, table.num_rows, table)
             info = {"file": source, "decisions": decisions.num_rows}

@@ -57,9 +57,10 @@ def of(connection: duckdb.DuckDBPyConnection, table: str, row: dict[str, Any], o
 def arrival(dataset: str, row: dict[str, Any]) -> None:
     show.line(f"{dataset} {row['id']}, of partition {row['partition']}")
     show.line(f"  came from   {row['source']}, position {row['position']}, split {row['split']}")
-    show.line(f"  given label {named(row['label_name'])}")
-    if row["truth"] is not None:
-        show.line(f"  true label  {row['truth_name']} (known for measuring only)")
+    show.line(f"  given label {said(row['label_name'], row['label_names'], row['target'])}")
+    truth = row["truth_name"], row["truth_names"], row["target_truth"]
+    if any(value is not None for value in truth):
+        show.line(f"  true label  {said(*truth)} (known for measuring only)")
     for payload in ("image", "text", "features"):
         if row[payload] is not None:
             show.line(f"  {payload:<11} {shortened(row[payload])}")
@@ -70,17 +71,19 @@ def arrival(dataset: str, row: dict[str, Any]) -> None:
 
 
 def teachers(connection: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> None:
-    """Each teacher's strongest opinions, and what it thinks of the given label."""
-    said = [
+    """Each teacher's strongest opinions, and what it thinks of the given label, of several the least sure."""
+    opinions = [
         (
             found["teacher"],
-            ", ".join(map("{} {:.1%}".format, found["class_names"][:TOP], found["p"][:TOP])),
-            f"{found['given_p']:.1%}" if row["label"] is not None else "",
+            ", ".join(map("{} {:.1%}".format, found["class_names"][:TOP], found["p"][:TOP]))
+            if found["value"] is None
+            else f"{found['value']:.6g}",
+            f"{found['given_p']:.1%}" if row["label"] is not None or row["labels"] else "",
             str(found["fold"]) if found["fold"] >= 0 else "",
         )
         for found in of(connection, "soft_labels", row, "teacher")
     ]
-    section("what teachers that never saw it say", ("teacher", "opinion", "given label", "fold"), said)
+    section("what teachers that never saw it say", ("teacher", "opinion", "given label", "fold"), opinions)
 
 
 def detectors(connection: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> None:
@@ -89,7 +92,7 @@ def detectors(connection: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> Non
             f["detector"],
             f["score"],
             "yes" if f["is_issue"] else "no",
-            named(f["suggested_name"]),
+            suggestion(f, row),
             "-" if f["p_error"] is None else f"{f['p_error']:.1%}",
         )
         for f in of(connection, "issues", row, "detector")
@@ -100,21 +103,28 @@ def detectors(connection: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> Non
 
 def decision(connection: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> None:
     for found in of(connection, "labels", row, "id"):
-        given, label = named(found["given_name"]), named(found["label_name"])
+        before = found["given_name"], found["given_names"], found["given_target"]
+        after = found["label_name"], found["label_names"], found["target"]
+        there = any(value is not None for value in after)
         show.line("")
-        moved = f"{given} becomes {label}" if found["label"] is not None else f"{given} is taken away"
-        change = f"{label} stays" if found["given"] == found["label"] else moved
+        moved = f"{said(*before)} becomes {said(*after)}" if there else f"{said(*before)} is taken away"
+        change = f"{said(*after)} stays" if before == after else moved
         show.line(f"decision: {found['action']}, {change}, by {found['decided_by']}")
         show.line(f"  because     {found['reason']}")
         show.line(f"  confidence  {found['confidence']:.1%}")
 
 
 def people(connection: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> None:
-    said = [
-        (f["reviewer"], f["label_name"] or "drop it", f"{f['decided_at']:%Y-%m-%d %H:%M} UTC", f["note"])
+    decided = [
+        (
+            f["reviewer"],
+            said(f["label_name"], f["label_names"], f["target"], "drop it"),
+            f"{f['decided_at']:%Y-%m-%d %H:%M} UTC",
+            f["note"],
+        )
         for f in of(connection, "reviews", row, "decided_at, reviewer")
     ]
-    section("what people decided", ("reviewer", "label", "when", "note"), said)
+    section("what people decided", ("reviewer", "label", "when", "note"), decided)
 
 
 def uses(connection: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> None:
@@ -146,8 +156,21 @@ def section(title: str, columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -
         show.table(columns, rows, title=title)
 
 
-def named(name: str | None) -> str:
-    return "none" if name is None else name
+def said(name: str | None, names: list[str] | None, number: float | None, nothing: str = "none") -> str:
+    """A label of whichever task."""
+    if names is not None:
+        return ", ".join(names) or "none of the classes"
+    if number is not None:
+        return f"{number:.6g}"
+    return nothing if name is None else name
+
+
+def suggestion(found: dict[str, Any], row: dict[str, Any]) -> str:
+    """What a detector would have instead; of several classes, those to add, and "not" those to take away."""
+    if found["doubted_names"] is None:
+        return said(found["suggested_name"], None, None)
+    given = row["label_names"] or []
+    return ", ".join(f"not {name}" if name in given else name for name in found["doubted_names"]) or "none"
 
 
 def shortened(payload: Any) -> str:

@@ -77,11 +77,11 @@ def _characters(array: pa.Array) -> memoryview:
     return memoryview(data)[first:last] if last > first else memoryview(b"")
 
 
-def content_of(schema: pa.Schema, batches: Iterable[pa.RecordBatch], grown: Collection[str] = ()) -> str:
+def content_of(schema: pa.Schema, batches: Iterable[pa.RecordBatch], optional: Collection[str] = ()) -> str:
     """32 hexadecimal digits of the values in `batches`, which all have the columns of `schema`.
 
     Depends on the columns' names and types, the values and their order, and on nothing else. Columns, and
-    fields of structs as `column.field`, that are in `grown` count only where they hold a value.
+    fields of structs as `column.field`, that are `optional` count only where they hold a value.
     """
     columns = {name: _Column() for name in schema.names}
     rows = 0
@@ -91,7 +91,7 @@ def content_of(schema: pa.Schema, batches: Iterable[pa.RecordBatch], grown: Coll
         rows += batch.num_rows
         for name, column in columns.items():
             column.feed(name, batch.column(name))
-    absent = set(grown).difference(*(column.held for column in columns.values()))
+    absent = set(optional).difference(*(column.held for column in columns.values()))
     total = hashlib.blake2b(str(rows).encode(), digest_size=BYTES)
     for field in schema:
         if field.name in absent:

@@ -28,23 +28,38 @@ from storage import classes, releases, scan
 from storage.errors import StoreError, Unreachable
 from storage.store import Store
 from storage.tables import TABLES
+from storage.task import ONE_CLASS, task_of
 
 ONE = 32767
 """The int16 that stands for probability 1."""
 
 _P = f"[w / {ONE}::DOUBLE FOR w IN weights] AS p"
-_NAMES = "[class_name(c) FOR c IN classes] AS class_names"
+_LIST = "[class_name(c) FOR c IN {}]"
+_NAMES = _LIST.format("classes") + " AS class_names"
 DECODED: dict[str, list[str]] = {
-    "rows": ["class_name(label) AS label_name", "class_name(truth) AS truth_name"],
+    "rows": [
+        "class_name(label) AS label_name",
+        "class_name(truth) AS truth_name",
+        _LIST.format("labels") + " AS label_names",
+        _LIST.format("truths") + " AS truth_names",
+    ],
     "soft_labels": [
         _P,
         f"given_weight / {ONE}::DOUBLE AS given_p",
         f"tail / {ONE}::DOUBLE AS tail_p",
         _NAMES,
     ],
-    "issues": ["class_name(suggested_label) AS suggested_name"],
-    "labels": ["class_name(given) AS given_name", "class_name(label) AS label_name"],
-    "reviews": ["class_name(label) AS label_name"],
+    "issues": [
+        "class_name(suggested_label) AS suggested_name",
+        _LIST.format("doubted") + " AS doubted_names",
+    ],
+    "labels": [
+        "class_name(given) AS given_name",
+        "class_name(label) AS label_name",
+        _LIST.format("given_labels") + " AS given_names",
+        _LIST.format("labels") + " AS label_names",
+    ],
+    "reviews": ["class_name(label) AS label_name", _LIST.format("labels") + " AS label_names"],
     "reinforcements": [_P, f"tail / {ONE}::DOUBLE AS tail_p", _NAMES],
     "distilled": ["class_name(label) AS label_name", _P, _NAMES],
 }
@@ -56,10 +71,14 @@ SELECT
     rows.partition, rows.id, rows.source, rows.position, rows.split,
     coalesce(labels.given, rows.label) AS given, class_name(coalesce(labels.given, rows.label)) AS given_name,
     labels.label, labels.label_name, labels.action, labels.confidence, labels.reason, labels.decided_by,
+    coalesce(labels.given_labels, rows.labels) AS given_labels, labels.labels,
+    coalesce(labels.given_names, rows.label_names) AS given_names, labels.label_names,
+    coalesce(labels.given_target, rows.target) AS given_target, labels.target,
     found.is_issue, found.p_error, found.detectors,
-    opinion.top_label, class_name(opinion.top_label) AS top_name, opinion.top_p, opinion.teachers,
+    opinion.top_label, class_name(opinion.top_label) AS top_name, opinion.top_p, opinion.top_value,
+    opinion.teachers,
     person.reviews, coalesce(stored.views, 0) AS views,
-    rows.duplicate_of, rows.truth, rows.truth_name
+    rows.duplicate_of, rows.truth, rows.truth_name, rows.truths, rows.truth_names, rows.target_truth
 FROM rows
 LEFT JOIN labels ON labels.partition = rows.partition AND labels.id = rows.id
 LEFT JOIN (
@@ -71,12 +90,14 @@ LEFT JOIN (
 LEFT JOIN (
     SELECT partition, id, count(*) AS teachers,
         arg_min(classes[1], (teacher NOT IN ('mean', 'stacked'), teacher)) AS top_label,
-        arg_min(p[1], (teacher NOT IN ('mean', 'stacked'), teacher)) AS top_p
+        arg_min(p[1], (teacher NOT IN ('mean', 'stacked'), teacher)) AS top_p,
+        arg_min(value, (teacher NOT IN ('mean', 'stacked'), teacher)) AS top_value
     FROM soft_labels GROUP BY partition, id
 ) AS opinion ON opinion.partition = rows.partition AND opinion.id = rows.id
 LEFT JOIN (
     SELECT partition, id, list({
-        'reviewer': reviewer, 'label': label, 'label_name': label_name, 'decided_at': decided_at, 'note': note
+        'reviewer': reviewer, 'label': label, 'label_name': label_name, 'labels': labels,
+        'label_names': label_names, 'target': target, 'decided_at': decided_at, 'note': note
     } ORDER BY decided_at) AS reviews
     FROM reviews GROUP BY partition, id
 ) AS person ON person.partition = rows.partition AND person.id = rows.id
@@ -133,9 +154,11 @@ def connect(store: Store, release: int | Literal["live"] | None = None) -> duckd
         "CREATE VIEW classes AS SELECT unnest(range(len(getvariable('class_names'))))::INTEGER AS index, "
         "unnest(getvariable('class_names')) AS name"
     )
+    of_task = task_of(store) != ONE_CLASS
     for table, uris in files.items():
         columns = ", ".join(["*", *DECODED.get(table, [])])
-        connection.execute(f"CREATE VIEW {table} AS SELECT {columns} FROM ({scan.query(table, uris)})")
+        rows = scan.query(table, uris, of_task)
+        connection.execute(f"CREATE VIEW {table} AS SELECT {columns} FROM ({rows})")
     connection.execute(STORY)
     connection.execute(
         f"SET allowed_paths = {scan.literal([uri for uris in files.values() for uri in uris])}"

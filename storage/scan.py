@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from storage.tables import GROWN, schema_of
+from storage.tables import GROWN, OF_TASK, schema_of
 
 _NAMES = {
     pa.string(): "VARCHAR",
@@ -33,23 +33,31 @@ def literal(texts: Sequence[str]) -> str:
     return "[" + ", ".join(map(quoted, texts)) + "]::VARCHAR[]"
 
 
-def query(table: str, files: Sequence[str]) -> str:
+def query(table: str, files: Sequence[str], of_task: bool) -> str:
     """A SELECT of the table's columns from its data files; of no rows when there are no files.
+
+    `of_task`: whether the columns of OF_TASK hold anything. They are in some files then and not in others, so
+    that every file is opened for its columns; else they are nulls, and none is.
 
     `partition` is taken from the folder's name: DuckDB's own reading of such names would make a
     DATE of it, and stumbles over a name with an equals sign.
     """
-    columns = ", ".join(f'"{name}"' for name in schema_of(table).names if name != "partition")
     nulls = ", ".join(f'NULL::{type_name(field.type)} AS "{field.name}"' for field in schema_of(table))
     nothing = f"SELECT {nulls} WHERE false"
     if not files:
         return nothing
-    if table in GROWN:
+    unheld = OF_TASK.get(table, frozenset())
+    if table in GROWN or (of_task and unheld):
         return (
             f"{nothing} UNION ALL BY NAME SELECT {PARTITION} AS partition, * EXCLUDE (filename) "
             f"FROM read_parquet({literal(files)}, hive_partitioning = false, filename = true, "
             "union_by_name = true)"
         )
+    columns = ", ".join(
+        f'NULL::{type_name(field.type)} AS "{field.name}"' if field.name in unheld else f'"{field.name}"'
+        for field in schema_of(table)
+        if field.name != "partition"
+    )
     return (
         f"SELECT {PARTITION} AS partition, {columns} "
         f"FROM read_parquet({literal(files)}, hive_partitioning = false, filename = true)"

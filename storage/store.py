@@ -40,7 +40,7 @@ from pyarrow.fs import FileSelector, FileType
 from storage import files, log, parquet, states
 from storage.content import content_of
 from storage.errors import Busy, Fenced, StoreError, Unreachable
-from storage.tables import GROWN, conform, file_schema, schema_of
+from storage.tables import GROWN, conform, file_schema, schema_of, traceless, without_empty
 
 __all__ = ["Busy", "Fenced", "Store", "StoreError", "TableRef"]
 
@@ -211,12 +211,11 @@ class Store:
         again does nothing, and other values under the same fingerprint are refused.
         """
         path = self._shard(table, partition, fingerprint, start, stop)
-        conformed = conform(data, table)
+        conformed = without_empty(conform(data, table), table)
         if self.disk.put_if_absent(path, lambda stream: parquet.write(conformed, stream)):
             return
-        if self._content(table, [path]) != content_of(
-            conformed.schema, conformed.to_batches(), GROWN.get(table, ())
-        ):
+        computed = content_of(conformed.schema, conformed.to_batches(), traceless(table))
+        if self._content(table, [path]) != computed:
             raise StoreError(
                 f"{path} holds other values than were computed now for the same fingerprint; raise the "
                 "revision of the method that changed, or delete the file if it is damaged"
@@ -540,9 +539,8 @@ class Store:
         """The content hash of files, in that order."""
         schema = file_schema(table)
         pieces = (piece for path in paths for piece in parquet.pieces(path, self.filesystem, schema))
-        return content_of(
-            schema, (batch for piece in pieces for batch in piece.to_batches()), GROWN.get(table, ())
-        )
+        batches = (batch for piece in pieces for batch in piece.to_batches())
+        return content_of(schema, batches, traceless(table))
 
 
 def names_in(kind: pa.DataType) -> set[str]:

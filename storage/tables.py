@@ -85,6 +85,8 @@ TABLES: dict[str, pa.Schema] = {
         duplicate_of=(pa.string(),),
         tags=(STRINGS,),
         truth=(pa.int32(),),
+        truths=(CLASSES,),
+        target_truth=(pa.float64(),),
     ),
     "rejects": _schema(
         source=pa.string(),
@@ -100,6 +102,7 @@ TABLES: dict[str, pa.Schema] = {
         weights=WEIGHTS,
         given_weight=pa.int16(),
         tail=pa.int16(),
+        value=(pa.float64(),),
     ),
     "issues": _schema(
         detector=pa.string(),
@@ -107,6 +110,7 @@ TABLES: dict[str, pa.Schema] = {
         is_issue=pa.bool_(),
         suggested_label=(pa.int32(),),
         p_error=(pa.float32(),),
+        doubted=(CLASSES,),
     ),
     "labels": _schema(
         given=(pa.int32(),),
@@ -115,12 +119,18 @@ TABLES: dict[str, pa.Schema] = {
         confidence=pa.float32(),
         reason=pa.string(),
         decided_by=pa.string(),
+        given_labels=(CLASSES,),
+        labels=(CLASSES,),
+        given_target=(pa.float64(),),
+        target=(pa.float64(),),
     ),
     "reviews": _schema(
         label=(pa.int32(),),
         reviewer=pa.string(),
         decided_at=pa.timestamp("us", "UTC"),
         note=(pa.string(),),
+        labels=(CLASSES,),
+        target=(pa.float64(),),
     ),
     "reinforcements": _schema(
         draw=pa.int16(),
@@ -170,6 +180,16 @@ GROWN: dict[str, frozenset[str]] = {
 nulls. Those named here leave no trace in a content hash where they hold nothing, so that the hash of an
 older file stays what it was; `releases` names none, since its hashes are never taken again."""
 
+OF_TASK: dict[str, frozenset[str]] = {
+    "rows": frozenset({"truths", "target_truth"}),
+    "soft_labels": frozenset({"value"}),
+    "issues": frozenset({"doubted"}),
+    "labels": frozenset({"given_labels", "labels", "given_target", "target"}),
+    "reviews": frozenset({"labels", "target"}),
+}
+"""Columns that hold nothing where the task is single_label. Where they hold nothing they are in no file and
+in no content hash: what was stored before there were other tasks is what would be stored now."""
+
 
 def schema_of(name: str) -> pa.Schema:
     """The schema of the table `name`, with `partition`. Raises StoreError for a table we do not have."""
@@ -205,6 +225,18 @@ def conform(table: pa.Table, name: str) -> pa.Table:
         else:
             raise StoreError(f"{name}.{field.name} is missing, and must be there in every row")
     return pa.Table.from_arrays(columns, schema=schema)
+
+
+def traceless(name: str) -> frozenset[str]:
+    """Columns, and fields of structs, that leave no trace in a content hash where they hold nothing."""
+    return GROWN.get(name, frozenset()) | OF_TASK.get(name, frozenset())
+
+
+def without_empty(table: pa.Table, name: str) -> pa.Table:
+    """`table` without those columns of OF_TASK that hold nothing."""
+    return table.drop_columns(
+        [c for c in sorted(OF_TASK.get(name, ())) if table[c].null_count == table.num_rows]
+    )
 
 
 def _cast(column: pa.ChunkedArray, field: pa.Field, name: str) -> pa.ChunkedArray:

@@ -34,6 +34,7 @@ from tasks.explain import explain
 from tasks.impossible import impossible
 from tasks.ingest import AnyEncoder, AnyFilter, AnySource
 from tasks.ingest.files import UNKNOWN
+from tasks.method import Task
 from tasks.redaction import redact, remember
 from tasks.reinforce import AnyReinforcer
 from tasks.relabel import AnyPolicy
@@ -221,7 +222,10 @@ class Curation(Section):
 
     dataset: Annotated[str, Field(pattern=NAME, max_length=100)]
     store: str = Field(description="a path, file:///… or s3://bucket/prefix")
-    task: Literal["single_label"] = "single_label"
+    task: Task = Field(
+        "single_label",
+        description="what a row is given: one class, a set of them, or a number; a data set keeps its task",
+    )
     classes: tuple[str, ...] | None = Field(
         None, min_length=1, description="the vocabulary in order of index; discovered when left out"
     )

@@ -14,7 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tasks.given import array_to_sets, labels_of, numbers_or_nan, of_task, sets_to_array
 from tasks.largest import largest, rounded
+from tasks.method import Task
 
 ONE = 32767
 """The int16 that stands for probability 1."""
@@ -107,7 +109,9 @@ class Examples(Rows):
     """Rows as encoders, teachers, reinforcers and distillers see them.
 
     keys: (n,) uint64 from the content hash; equal content, equal key. Seeds and folds use it.
-    labels: (n,) int32 class index, -1 where there is none.
+    labels: (n,) int32 class index, -1 where there is none; 0 where another task than single_label gives one.
+    given: what other tasks give: of multi_label (n, k) int8, 1 for classes that apply, 0 for others and -1
+    in the whole row where nobody said; of regression (n,) float64, NaN for none. None for single_label.
     images: (n, height, width, channels) uint8, or None.
     features: (n, d) float32 as ingested, or None.
     embedding: (n, e) float32, what the curation's encoder made of the payload, or None.
@@ -126,6 +130,7 @@ class Examples(Rows):
     annotations: Annotations | None = None
     texts: np.ndarray | None = None
     dynamics: np.ndarray | None = None
+    given: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -136,6 +141,10 @@ class SoftLabels(Rows):
     classes, weights: (n, k) int32 and int16, the k largest probabilities first; ties go to the
     lower class. given_weight: (n,) int16, 0 where there is no given label. tail: (n,) int16,
     what neither the top k nor the given label holds. n_classes: the vocabulary's size.
+
+    Of multi_label every class is listed, each with a probability of its own, and given_weight is the least
+    of the given classes'. Of regression there are no classes, and values: (n,) float64; else None. Of both,
+    labels: 0 where something is given.
     """
 
     labels: np.ndarray
@@ -144,6 +153,7 @@ class SoftLabels(Rows):
     given_weight: np.ndarray
     tail: np.ndarray
     n_classes: int
+    values: np.ndarray | None = None
 
     @classmethod
     def from_pred_probs(
@@ -155,8 +165,7 @@ class SoftLabels(Rows):
         exact whatever their order. Raises ValueError where p is NaN or outside 0..1.
         """
         n, n_classes = pred_probs.shape
-        if n and not (pred_probs.min() >= -1e-6 and pred_probs.max() <= 1 + 1e-6):
-            raise ValueError("pred_probs holds NaN or values outside 0..1; has the teacher diverged?")
+        check_probabilities(pred_probs)
         k = min(top_k, n_classes)
         classes, top = largest(pred_probs, k)
         known = labels >= 0
@@ -168,9 +177,37 @@ class SoftLabels(Rows):
         tail = np.where(rest > 0, np.maximum(ONE - stored, 0), 0).astype(np.int16)
         return cls(ids, labels.astype(np.int32), classes, top, given_weight, tail, n_classes)
 
+    @classmethod
+    def from_independent(cls, ids: np.ndarray, given: np.ndarray, probs: np.ndarray) -> SoftLabels:
+        """Encode probabilities (n, n_classes) float, each class's by itself; given: as in Examples.
+
+        Raises ValueError where one is NaN or outside 0..1.
+        """
+        n, n_classes = probs.shape
+        check_probabilities(probs)
+        weights = rounded(probs)
+        classes = np.argsort(-weights, axis=1, kind="stable").astype(np.int32)
+        least = np.where(given == 1, weights, ONE).min(axis=1, initial=ONE)
+        given_weight = np.where((given == 1).any(axis=1), least, 0).astype(np.int16)
+        labels, none = labels_of(given), np.zeros(n, np.int16)
+        top = np.take_along_axis(weights, classes, axis=1)
+        return cls(ids, labels, classes, top, given_weight, none, n_classes)
+
+    @classmethod
+    def from_values(cls, ids: np.ndarray, given: np.ndarray, values: np.ndarray) -> SoftLabels:
+        """Predictions (n,) float; given: as in Examples. Raises ValueError where one is not finite."""
+        n = len(values)
+        if not np.isfinite(values).all():
+            raise ValueError("a predicted value is NaN or infinite; has the teacher diverged?")
+        none = np.zeros(n, np.int16)
+        classes, weights = np.zeros((n, 0), np.int32), np.zeros((n, 0), np.int16)
+        return cls(ids, labels_of(given), classes, weights, none, none, 0, values.astype(np.float64))
+
     def pred_probs(self) -> np.ndarray:
         """Decode to (n, n_classes) float32; the tail is spread evenly over the classes not stored."""
         n, k = self.classes.shape
+        if not self.n_classes:
+            return np.zeros((n, 0), np.float32)
         known = self.labels >= 0
         listed = (self.classes == self.labels[:, None]).any(axis=1)
         rest = np.maximum(self.n_classes - k - (known & ~listed), 1)
@@ -194,6 +231,8 @@ class SoftLabels(Rows):
             table["given_weight"].to_numpy(),
             table["tail"].to_numpy(),
             n_classes,
+            # Only where there are no classes is there a value.
+            None if n_classes else table["value"].fill_null(np.nan).to_numpy(),
         )
 
     def to_arrow(self, teacher: str | np.ndarray, folds: np.ndarray) -> pa.Table:
@@ -208,6 +247,7 @@ class SoftLabels(Rows):
                 "weights": array_to_lists(self.weights),
                 "given_weight": pa.array(self.given_weight),
                 "tail": pa.array(self.tail),
+                "value": pa.nulls(len(self), pa.float64()) if self.values is None else pa.array(self.values),
             }
         )
 
@@ -219,15 +259,22 @@ class Issues(Rows):
     score: (n,) float32 label quality in 0..1, low is bad. is_issue: (n,) bool.
     suggested_label: (n,) int32, -1 where there is none. p_error: (n,) float32, the probability
     that the given label is wrong, NaN from a detector that does not say.
+
+    Of multi_label, doubted: (n, n_classes) bool, the answers that a row is flagged for, a class that was
+    given or one that was not; the suggested label is the one most in doubt. Else None.
     """
 
     score: np.ndarray
     is_issue: np.ndarray
     suggested_label: np.ndarray
     p_error: np.ndarray
+    doubted: np.ndarray | None = None
 
     def to_arrow(self, detector: str) -> pa.Table:
         n = len(self)
+        doubted = pa.nulls(n, pa.list_(pa.int32()))
+        if self.doubted is not None:
+            doubted = array_to_sets(np.where(self.is_issue[:, None], self.doubted, -1))
         return pa.table(
             {
                 "id": pa.array(self.ids, pa.string()),
@@ -236,17 +283,21 @@ class Issues(Rows):
                 "is_issue": pa.array(self.is_issue, pa.bool_()),
                 "suggested_label": optional_ints(self.suggested_label),
                 "p_error": pa.array(self.p_error, pa.float32(), mask=np.isnan(self.p_error)),
+                "doubted": doubted,
             }
         )
 
     @classmethod
-    def from_arrow(cls, table: pa.Table) -> Issues:
+    def from_arrow(cls, table: pa.Table, n_classes: int | None = None) -> Issues:
+        """From rows of the `issues` table; of multi_label, n_classes is the vocabulary's size."""
+        doubted = None if n_classes is None else sets_to_array(table["doubted"], n_classes) == 1
         return cls(
             table["id"].to_numpy(),
             table["score"].to_numpy(),
             table["is_issue"].to_numpy(),
             ints_or_minus_one(table["suggested_label"]),
             table["p_error"].fill_null(np.nan).to_numpy(),
+            doubted,
         )
 
 
@@ -260,7 +311,8 @@ class Labelled(Rows):
     the curation's order. embedding: (n, e) float32. dynamics: (n, 3) float32, area under the margin,
     forgetting events and early error, NaN for a row that no teacher trained on. findings: what each other
     detector says, in the curation's order. decided: (n,) int32, the class that a person decided on, -1 where
-    they took the label away; only of rows that people decided on. annotations: what people said.
+    they took the label away; only of rows that people decided on. annotations: what people said. given: as
+    in Examples.
     """
 
     keys: np.ndarray
@@ -272,6 +324,7 @@ class Labelled(Rows):
     findings: tuple[Issues, ...] = ()
     decided: np.ndarray | None = None
     annotations: Annotations | None = None
+    given: np.ndarray | None = None
 
     @property
     def labels(self) -> np.ndarray:
@@ -291,6 +344,11 @@ class Evidence(Rows):
     given: (n,) int32, -1 where the row came without a label. pred_probs: (n, n_classes) float32,
     the ensemble's. is_issue: (n,) bool, flagged by any detector, or by the one that weighs the others.
     p_error: (n,) float32, the largest of theirs. suggested: (n,) int32, the class to change to.
+
+    before: what other tasks than single_label give, as in Examples; given is then 0 where something is.
+    doubts: (n, n_classes) bool, of multi_label the answers in doubt, a class that was given or was not.
+    values, score: of regression (n,) float64, what the ensemble predicts, and float32 in 0..1, the lowest
+    quality that a detector finds.
     """
 
     given: np.ndarray
@@ -298,6 +356,10 @@ class Evidence(Rows):
     is_issue: np.ndarray
     p_error: np.ndarray
     suggested: np.ndarray
+    before: np.ndarray | None = None
+    doubts: np.ndarray | None = None
+    values: np.ndarray | None = None
+    score: np.ndarray | None = None
 
 
 ACTIONS = ("keep", "fix", "soften", "drop", "review", "human")
@@ -314,6 +376,9 @@ class Decisions(Rows):
     given, label: (n,) int32, -1 for none (a dropped row, or one that never had a label).
     action: (n,) int8 index into ACTIONS. confidence: (n,) float32 in 0..1, the probability of
     `label`. reason: (n,) object str, one sentence a person can read. decided_by: (n,) object str.
+
+    before, after: of other tasks than single_label what was given and what is decided, as in Examples;
+    given and label are then 0 where something is.
     """
 
     given: np.ndarray
@@ -322,13 +387,14 @@ class Decisions(Rows):
     confidence: np.ndarray
     reason: np.ndarray
     decided_by: np.ndarray
+    before: np.ndarray | None = None
+    after: np.ndarray | None = None
 
     def to_arrow(self) -> pa.Table:
         return pa.table(
             {
                 "id": pa.array(self.ids, pa.string()),
-                "given": optional_ints(self.given),
-                "label": optional_ints(self.label),
+                **self._labels(),
                 "action": pa.array(ACTIONS).take(pa.array(self.action)),
                 "confidence": pa.array(self.confidence, pa.float32()),
                 "reason": pa.array(self.reason, pa.string()),
@@ -336,17 +402,31 @@ class Decisions(Rows):
             }
         )
 
+    def _labels(self) -> dict[str, pa.Array]:
+        """The columns of what was given and decided."""
+        if self.before is None or self.after is None:
+            return {"given": optional_ints(self.given), "label": optional_ints(self.label)}
+        names = ("given_labels", "labels") if self.before.ndim == 2 else ("given_target", "target")
+        return {name: of_task(values) for name, values in zip(names, (self.before, self.after), strict=True)}
+
     @classmethod
-    def from_arrow(cls, table: pa.Table) -> Decisions:
-        """From rows of the `labels` table."""
+    def from_arrow(cls, table: pa.Table, task: Task = "single_label", n_classes: int = 0) -> Decisions:
+        """From rows of the `labels` table; n_classes is asked for by multi_label."""
+        before = after = None
+        if task == "multi_label":
+            before, after = (sets_to_array(table[name], n_classes) for name in ("given_labels", "labels"))
+        if task == "regression":
+            before, after = (numbers_or_nan(table[name]) for name in ("given_target", "target"))
         return cls(
             table["id"].to_numpy(),
-            ints_or_minus_one(table["given"]),
-            ints_or_minus_one(table["label"]),
+            ints_or_minus_one(table["given"]) if before is None else labels_of(before),
+            ints_or_minus_one(table["label"]) if after is None else labels_of(after),
             pc.index_in(table["action"], pa.array(ACTIONS)).to_numpy().astype(np.int8),
             table["confidence"].to_numpy(),
             table["reason"].to_numpy(),
             table["decided_by"].to_numpy(),
+            before,
+            after,
         )
 
 
@@ -369,6 +449,12 @@ def array_to_lists(values: np.ndarray) -> pa.Array:
     n, k = values.shape
     offsets = pa.array(np.arange(n + 1, dtype=np.int32) * np.int32(k))
     return pa.ListArray.from_arrays(offsets, pa.array(np.ascontiguousarray(values).reshape(-1)))
+
+
+def check_probabilities(probs: np.ndarray) -> None:
+    """Raises ValueError where one is NaN or outside 0..1."""
+    if probs.size and not (probs.min() >= -1e-6 and probs.max() <= 1 + 1e-6):
+        raise ValueError("pred_probs holds NaN or values outside 0..1; has the teacher diverged?")
 
 
 def optional_ints(values: np.ndarray) -> pa.Array:

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tasks.config import Curation
+    from tasks.method import Method
 
 
 def impossible(c: Curation) -> list[str]:
     """Sentences for combinations that could only fail later."""
     encoder, payload = c.ingest.encoder, c.source.payload
     payload_of = {"images": "image", "features": "features", "texts": "text"}
-    found = []
+    found = task_problems(c)
     if c.classes and len(set(c.classes)) < len(c.classes):
         found.append("classes: a name occurs twice")
     found += class_problems(c)
@@ -77,6 +78,48 @@ def can_be_asked(c: Curation) -> bool:
     """Whether some teacher can judge what is no row of a partition."""
     teachers = c.teach.teachers if c.teach else ()
     return any(teacher.cross_fitted and teacher.looks_at() & VIEWED for teacher in teachers)
+
+
+MOST_CLASSES = 1000
+"""Of multi_label: a window's given sets are a byte a row and class."""
+
+ROLES = {"single_label": "label", "multi_label": "labels", "regression": "target"}
+"""What a source maps to give rows their labels, by task."""
+
+
+def task_problems(c: Curation) -> list[str]:
+    """Sentences for what cannot be done with rows of the curation's task."""
+    found = []
+    if c.source.task != c.task:
+        found.append(
+            f"source {c.source.kind} gives rows of {c.source.task}, and the task is {c.task}; "
+            f"give a source that maps {ROLES[c.task]}"
+        )
+    teachers, ensemble = (c.teach.teachers, c.teach.ensemble) if c.teach else ((), None)
+    named: list[tuple[str, Method | None]] = [(f"teach.teachers[{i}]", t) for i, t in enumerate(teachers)]
+    named += [(f"detect[{i}]", detector) for i, detector in enumerate(c.detect)]
+    named += [("teach.ensemble", ensemble), ("relabel", c.relabel), ("reinforce", c.reinforce)]
+    named += [("distill", c.distill), ("audit", c.audit)]
+    for where, method in named:
+        if method and c.task not in method.tasks:
+            known = " and ".join(sorted(method.tasks, reverse=True))
+            found.append(f"{where} {method.kind} is for {known}, and the task is {c.task}; leave it out")
+    if c.task != "single_label" and c.teach and c.teach.refit.start == "warm":
+        found.append(f"teach.refit.start: warm is for single_label, and the task is {c.task}; write fresh")
+    if c.task == "regression":
+        given = {"classes": c.classes, "rename": c.rename, "retired": c.retired}
+        found += [
+            f"{name}: regression has no classes; leave it out" for name, value in given.items() if value
+        ]
+    if c.relabel:
+        of_classes = {"fix_at", "review_at", "drop_at", "max_fixed_per_class"} & c.relabel.model_fields_set
+        if c.task == "regression" and of_classes:
+            found.append(f"relabel.{min(of_classes)}: a number is kept, reviewed or dropped; leave it out")
+        if c.task != "regression" and getattr(c.relabel, "drop_below", False):
+            found.append(f"relabel.drop_below is for regression, and the task is {c.task}; leave it out")
+    if c.task == "multi_label" and len(c.classes or ()) > MOST_CLASSES:
+        found.append(f"classes: multi_label takes at most {MOST_CLASSES:,} classes; leave rare ones out")
+    return found
 
 
 VIEWED = frozenset({"images", "embedding"})

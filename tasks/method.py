@@ -10,11 +10,16 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidatorFunctionWrapHandler, WrapValidator
 
 from tasks.plugins import GROUP, VARIABLE, let_in
+
+Task = Literal["single_label", "multi_label", "regression"]
+"""What the rows of a data set are given: one class, a set of classes, or a number."""
+
+ONE_CLASS: frozenset[Task] = frozenset({"single_label"})
 
 
 class Method(BaseModel):
@@ -22,7 +27,8 @@ class Method(BaseModel):
 
     `revision` changes whenever the output of the same input would; `paper` is the source that
     `winnow methods` shows. `cpus` and `memory` (bytes) are what a cluster sets aside for a task that
-    runs it; None is as much memory as there is. They place work and change no value.
+    runs it; None is as much memory as there is. They place work and change no value. `tasks` are those
+    that a method which sees labels can do: one that does not say so is for rows of one class each.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -32,6 +38,7 @@ class Method(BaseModel):
     paper: ClassVar[str] = ""
     cpus: ClassVar[float] = 1
     memory: ClassVar[int | None] = None
+    tasks: ClassVar[frozenset[Task]] = ONE_CLASS
 
     def identity(self) -> dict[str, Any]:
         """The parameters and the revision, as JSON: what a fingerprint hashes."""

@@ -14,7 +14,7 @@ from storage.doctor.look import BACKUP, SHOWN, Finding, Look
 from storage.errors import StoreError, Unreachable
 from storage.history import READERS, Life
 from storage.store import Store
-from storage.tables import GROWN, file_schema
+from storage.tables import file_schema, traceless
 
 
 def logs(look: Look) -> Iterator[Finding]:
@@ -103,7 +103,7 @@ def _contents(store: Store, table: str, paths: list[str]) -> Iterator[str]:
         pieces = (piece for path in paths for piece in parquet.pieces(path, store.filesystem, schema))
         try:
             batches = (batch for piece in pieces for batch in piece.to_batches())
-            yield content_of(schema, batches, GROWN.get(table, ()))
+            yield content_of(schema, batches, traceless(table))
         except Unreachable:
             raise
         except (StoreError, pa.ArrowException):

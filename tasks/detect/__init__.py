@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from tasks.data import Issues, Labelled, State
-from tasks.method import Method, third_party
+from tasks.method import Method, Task, third_party
 
 
 @dataclass(frozen=True)
@@ -19,12 +19,14 @@ class Window:
     """The rows that statistics are taken from, the partition under judgement last, in runs that fit memory.
 
     Iterating reads them anew each time, in the same order: a method that needs two passes makes two.
-    people: reads those of them that people decided on, with `decided`; may be no row.
+    people: reads those of them that people decided on, with `decided`; may be no row. task: what rows are
+    given.
     """
 
     n_classes: int
     read: Callable[[], Iterator[Labelled]]
     people: Callable[[], Labelled]
+    task: Task = "single_label"
 
     def __iter__(self) -> Iterator[Labelled]:
         return self.read()
@@ -32,8 +34,14 @@ class Window:
     @classmethod
     def of(cls, *shards: Labelled, people: Labelled | None = None) -> Window:
         """A window that is in memory already, of at least one shard."""
-        none = replace(shards[0].take(np.arange(0)), decided=np.zeros(0, np.int32))
-        return cls(shards[0].soft.n_classes, lambda: iter(shards), lambda: none if people is None else people)
+        first = shards[0]
+        none = replace(first.take(np.arange(0)), decided=np.zeros(0, np.int32))
+        task: Task = "single_label"
+        if first.given is not None:
+            task = "multi_label" if first.given.ndim == 2 else "regression"
+        return cls(
+            first.soft.n_classes, lambda: iter(shards), lambda: none if people is None else people, task
+        )
 
 
 class Detector(Method, ABC):
@@ -55,7 +63,7 @@ class Detector(Method, ABC):
     @abstractmethod
     def apply(self, shard: Labelled, state: State, window: Window) -> Issues:
         """One finding a row, in order, whatever the other rows of the shard. A row without a given label:
-        score 1, not an issue, p_error 0 or NaN."""
+        score 1, not an issue, p_error 0 or NaN. Of multi_label with what is doubted of flagged rows."""
 
 
 from tasks.detect.combined import Combined  # noqa: E402
@@ -67,6 +75,8 @@ from tasks.detect.leak import Leak  # noqa: E402
 from tasks.detect.near_duplicates import NearDuplicates  # noqa: E402
 from tasks.detect.neighbours import Neighbours  # noqa: E402
 from tasks.detect.outliers import Outliers  # noqa: E402
+from tasks.detect.outre import Outre  # noqa: E402
+from tasks.detect.residual import Residual  # noqa: E402
 from tasks.detect.training_dynamics import TrainingDynamics  # noqa: E402
 
 AnyDetector = Annotated[
@@ -80,6 +90,8 @@ AnyDetector = Annotated[
         | NearDuplicates
         | Neighbours
         | Outliers
+        | Outre
+        | Residual
         | TrainingDynamics,
         Field(discriminator="kind"),
     ],

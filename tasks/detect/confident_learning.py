@@ -13,6 +13,8 @@ rather than on the single row; where that fails the counts are off and the ranki
 Cost: O(n k), in three passes over the window, four where rows are equal at a cut. Memory: a few blocks of
 rows, tables of k x k, about 20 bytes a row and 8 for each label to prune; never a row's probabilities.
 The state holds the cuts, and of the rows only those that are equal at one and flagged.
+
+Where several classes may apply to a row, each is judged by itself (see `per_class`).
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from tasks.detect.blocks import spans
 from tasks.detect.cuts import PRUNING, Cuts, find
 from tasks.detect.label_issues import flags
 from tasks.detect.quality import quality
+from tasks.method import Task
 
 TIED = ("margin", "given", "score")
 """What rows may be equal in at a cut."""
@@ -46,6 +49,7 @@ class ConfidentLearning(Detector):
     kind: Literal["confident_learning"] = "confident_learning"
     revision: ClassVar[int] = 2
     paper: ClassVar[str] = "Northcutt, Jiang & Chuang, Confident Learning, JAIR 70 (2021)"
+    tasks: ClassVar[frozenset[Task]] = frozenset({"single_label", "multi_label"})
 
     filter_by: Literal[
         "prune_by_noise_rate",
@@ -82,10 +86,13 @@ class ConfidentLearning(Detector):
         int64, rows the given label, columns the confident class, the diagonal at least 1; and the cuts:
         `floor`, `given` (k,) and `score` (1,) float32, and of each cell that prunes, `cells` (c,) int64,
         label * k + class, with `margins` (c,) float32. In `info`: `tied`, ids of the rows that are equal at
-        a cut and flagged; `rows` (labelled), `refusal` and `notes` (sentences).
+        a cut and flagged; `rows` (labelled), `refusal` and `notes` (sentences). Of multi_label: see
+        `confident_sets.fit`.
         """
-        from tasks.detect import dense
+        from tasks.detect import confident_sets, dense
 
+        if window.task == "multi_label":
+            return confident_sets.fit(self, window)
         cuts, seen = find(
             partial(dense.blocks, window),
             window.n_classes,
@@ -109,9 +116,12 @@ class ConfidentLearning(Detector):
 
     def apply(self, shard: Labelled, state: State, window: Window) -> Issues:
         """Scores (n,), low is bad; the suggestion is the likeliest class, other than the given one on
-        a flagged row; p_error = 1 - p(given), the calibrated teachers' probability of an error."""
-        from tasks.detect import dense
+        a flagged row; p_error = 1 - p(given), the calibrated teachers' probability of an error. Of
+        multi_label: see `confident_sets.apply`."""
+        from tasks.detect import confident_sets, dense
 
+        if window.task == "multi_label":
+            return confident_sets.apply(self, shard, state)
         cuts = Cuts.from_arrays(state.arrays, self.filter_by, state.info["refusal"])
         tied = np.stack([is_in(shard.ids, state.info["tied"][name]) for name in TIED])
         score, p_error = np.ones(len(shard), dtype=np.float32), np.zeros(len(shard), dtype=np.float32)

@@ -22,7 +22,7 @@ FLOORS = {"share": 0.01, "ratio": 0.02, "effect": 0.01}
 """The least deviation by unit; 1 for any other."""
 
 COUNT_FLOOR = 0.05
-"""The least deviation of a count, as a share of its median."""
+"""The least deviation of a count, or of a number in the target's unit, as a share of its median."""
 
 
 class Usual(NamedTuple):
@@ -50,6 +50,8 @@ def floor_of(unit: str, median: float, rows: float) -> float:
     if unit == "share":
         share = (min(max(median, 0.0), 1.0) * rows + 1) / (rows + 2)
         return max(FLOORS[unit], float(np.sqrt(share * (1 - share) / max(rows, 1.0))))
+    if unit == "target":
+        return COUNT_FLOOR * abs(median) or 1.0
     if unit in ("rows", "bytes"):
         return max(COUNT_FLOOR * abs(median), 1.0)
     return FLOORS.get(unit, 1.0)

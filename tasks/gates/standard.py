@@ -9,6 +9,7 @@ measures is bounded.
 from __future__ import annotations
 
 from tasks.config import Curation, Gate
+from tasks.report.comparison import OF_ONE_CLASS
 from tasks.report.metrics import snake
 
 Z = 6.0
@@ -34,19 +35,28 @@ def standard(curation: Curation) -> tuple[Gate, ...]:
         Gate(metric="share_repeated", at_most=0.5),
         Gate(metric="share_leaked", at_most=0.01),
     ]
+    one_class = curation.task == "single_label"
     for metric, most in COMPARISONS.items():
+        if metric in OF_ONE_CLASS and not one_class:
+            continue
         gates += [Gate(metric=metric, at_most=most), Gate(metric=metric, z_at_most=Z)]
     if curation.teach:
-        gates.append(Gate(metric="share_not_summing_to_one", at_most=0.0))
+        if one_class:
+            gates.append(Gate(metric="share_not_summing_to_one", at_most=0.0))
         names = [name for teacher in curation.teach.teachers for name in teacher.names()]
         for name in map(snake, [*names, curation.teach.ensemble.kind]):
-            gates.append(Gate(metric=f"teacher_{name}_accuracy_given", z_at_least=-Z))
+            if curation.task == "regression":
+                gates.append(Gate(metric=f"teacher_{name}_mae_given", z_at_most=Z))
+                continue
+            measure = "accuracy" if one_class else "f1_macro"
+            gates.append(Gate(metric=f"teacher_{name}_{measure}_given", z_at_least=-Z))
             gates.append(Gate(metric=f"teacher_{name}_ece_given", z_at_most=Z))
     if curation.detect:
         gates.append(Gate(metric="share_flagged", z_at_most=Z))
     if curation.relabel:
         gates.append(Gate(metric="share_changed", z_at_most=Z))
-        gates.append(Gate(metric="curation_loss", at_most=0.02))
+        if one_class:
+            gates.append(Gate(metric="curation_loss", at_most=0.02))
     if curation.trial:
         gates.append(Gate(metric="distilled_margin_low", above=0.0, keeps="distilled"))
     return tuple(gates)

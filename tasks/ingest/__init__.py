@@ -17,7 +17,7 @@ from pydantic import Field
 
 from tasks.data import Examples
 from tasks.errors import BadInput
-from tasks.method import Method, third_party
+from tasks.method import Method, Task, third_party
 
 Payload = Literal["image", "text", "features"] | None
 
@@ -30,7 +30,11 @@ RAW = pa.schema(
         ("id", pa.string()),  # the mapped id column, null where the mapping has none
         ("split", pa.string()),  # "train" unless mapped
         ("label", pa.string()),  # as found, rendered as text; null where there is none
-        ("truth", pa.string()),  # likewise
+        ("labels", pa.list_(pa.string())),  # of multi_label: all that apply, null where nobody said
+        ("target", pa.float64()),  # of regression
+        ("truth", pa.string()),  # the right label, where it is known
+        ("truths", pa.list_(pa.string())),  # likewise
+        ("target_truth", pa.float64()),  # likewise
         ("annotations", ANNOTATIONS),  # what several people said; null where nobody was asked
         ("image", pa.binary()),  # PNG or JPEG or other file bytes, or raw uint8 when image_shape is set
         ("text", pa.string()),
@@ -67,6 +71,11 @@ class Source(Method, ABC):
     def classes(self) -> tuple[str, ...] | None:
         """The class names, where the source itself knows them all; index = position."""
         return None
+
+    @property
+    def task(self) -> Task:
+        """What it gives rows: a label, labels or a target."""
+        return "single_label"
 
     @property
     def annotated(self) -> bool:
@@ -125,14 +134,15 @@ from tasks.ingest.numpy import Numpy  # noqa: E402
 from tasks.ingest.out_of_range import OutOfRange  # noqa: E402
 from tasks.ingest.parquet import Parquet  # noqa: E402
 from tasks.ingest.pixels import Pixels  # noqa: E402
-from tasks.ingest.sklearn_digits import SklearnDigits  # noqa: E402
+from tasks.ingest.sklearn_digits import DigitFacts, SklearnDigits  # noqa: E402
 from tasks.ingest.text_embedding import TextEmbedding  # noqa: E402
 from tasks.ingest.too_short import TooShort  # noqa: E402
 from tasks.ingest.where import Where  # noqa: E402
 
 AnySource = Annotated[
     Annotated[
-        Parquet | Csv | Jsonl | ImageFolder | Numpy | HuggingFace | SklearnDigits, Field(discriminator="kind")
+        Parquet | Csv | Jsonl | ImageFolder | Numpy | HuggingFace | SklearnDigits | DigitFacts,
+        Field(discriminator="kind"),
     ],
     third_party(Source),
 ]

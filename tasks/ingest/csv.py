@@ -49,6 +49,8 @@ class Csv(ColumnSource):
     def _check_features(self) -> Csv:
         if isinstance(self.features, str):
             raise ValueError("features of a csv source is a list of columns; a CSV field holds no lists")
+        if self.set_lists:
+            raise ValueError("labels and truths of a csv source are lists of columns of 0 and 1, one a class")
         if self.annotations:
             raise ValueError(
                 "annotations are lists, and a CSV field holds none; give annotators, a column each"

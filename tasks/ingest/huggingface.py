@@ -1,10 +1,10 @@
 """A Hugging Face data set on disk, as `Dataset.save_to_disk` or `DatasetDict.save_to_disk` wrote it.
 
 Its Arrow files are read as such, memory-mapped, batch by batch; the `datasets` package is not needed.
-What its features say is understood: a ClassLabel becomes its name (-1 is no label, as there), an Image
-its bytes, and the splits of a DatasetDict become the rows' split. Only shards that `state.json` lists
-are read, so that left-overs of an earlier save do no harm. Cost: one pass over the mapped columns; of
-batches before the row that reading starts at, only the headers are read.
+What its features say is understood: a ClassLabel becomes its name (-1 is no label, as there), in lists
+too, an Image its bytes, and the splits of a DatasetDict become the rows' split. Only shards that
+`state.json` lists are read, so that left-overs of an earlier save do no harm. Cost: one pass over the
+mapped columns; of batches before the row that reading starts at, only the headers are read.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import polars as pl
 import pyarrow as pa
 
 from tasks.ingest import BadSource
+from tasks.ingest.cells import as_list
 from tasks.ingest.files import File, reading
 from tasks.ingest.mapping import DEFECT, DETAIL, OWN, SOURCE, ColumnSource
 
@@ -35,13 +36,12 @@ class HuggingFace(ColumnSource):
     @property
     def classes(self) -> tuple[str, ...] | None:
         """The label's names; those of the data set that has most, where there are several."""
-        if self.label is None:
-            return None
+        column = self.label or (self.labels if isinstance(self.labels, str) else None)
+        if column is None:
+            return super().classes
         files = self._files(None)
         names = [_class_names(self._json(folder, "dataset_info.json")) for folder in self._folders(files)]
-        return max(
-            (tuple(found[self.label]) for found in names if self.label in found), key=len, default=None
-        )
+        return max((tuple(found[column]) for found in names if column in found), key=len, default=None)
 
     def _folders(self, files: list[File]) -> list[File]:
         """The folders that hold one data set each, in name order."""
@@ -90,30 +90,48 @@ class HuggingFace(ColumnSource):
 
 
 def _class_names(info: dict[str, Any]) -> dict[str, list[str]]:
-    """The ClassLabel columns and their names."""
-    features = info.get("features") or {}
+    """The columns of ClassLabel, or of lists of it, and their names."""
+    entries = {column: _entry(feature) for column, feature in (info.get("features") or {}).items()}
     return {
-        column: feature["names"]
-        for column, feature in features.items()
-        if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
+        column: entry["names"]
+        for column, entry in entries.items()
+        if isinstance(entry, dict) and entry.get("_type") == "ClassLabel"
     }
+
+
+def _entry(feature: Any) -> Any:
+    """What a list holds, in any of the ways in which `datasets` has written lists; else the feature."""
+    if isinstance(feature, list) and len(feature) == 1:
+        return feature[0]
+    is_list = isinstance(feature, dict) and feature.get("_type") in ("List", "LargeList", "Sequence")
+    return feature.get("feature") if is_list else feature
 
 
 def _named(frame: pl.DataFrame, classes: dict[str, list[str]]) -> pl.DataFrame:
     """Class indices to names; an index beyond the names is a defect."""
     here = {column: names for column, names in classes.items() if column in frame.columns}
+    lists = {
+        column: as_list(frame.schema[column], column) for column in here if frame.schema[column].is_nested()
+    }
+    largest = {column: lists[column].list.max() if column in lists else pl.col(column) for column in here}
     beyond = [
-        pl.when(pl.col(column) >= len(names)).then(
-            pl.format(f"{column} is {{}}, of {len(names)} classes", column)
+        pl.when(largest[column] >= len(names)).then(
+            pl.format(f"{column} is {{}}, of {len(names)} classes", largest[column])
         )
         for column, names in here.items()
     ]
     detail = pl.coalesce(*beyond, pl.lit(None, pl.String))
     return frame.with_columns(
         *(
-            pl.col(column).replace_strict(dict(enumerate(names)), default=None, return_dtype=pl.String)
+            lists[column].list.eval(_name(pl.element(), names))
+            if column in lists
+            else _name(pl.col(column), names)
             for column, names in here.items()
         ),
         pl.when(detail.is_not_null()).then(pl.lit("wrong_type")).alias(DEFECT),
         detail.alias(DETAIL),
     )
+
+
+def _name(index: pl.Expr, names: list[str]) -> pl.Expr:
+    return index.replace_strict(dict(enumerate(names)), default=None, return_dtype=pl.String)

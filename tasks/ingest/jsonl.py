@@ -61,7 +61,7 @@ class Jsonl(ColumnSource):
 
     def _query(self) -> str:
         """SQL from `lines` (line, is_text) to the mapped columns as text, and the defects found."""
-        lists = [self.features] if isinstance(self.features, str) else []
+        lists = self.set_lists + ([self.features] if isinstance(self.features, str) else [])
         people = [self.annotations] if self.annotations else []
         scalars = [column for column in self.columns if column not in lists + people]
         cells = [f"json_extract_string(json, {_pointer(column)}) AS {_name(column)}" for column in scalars]
@@ -81,10 +81,16 @@ class Jsonl(ColumnSource):
         kinds = [f"json_type(json, {_pointer(column)})" for column in scalars + lists]
         nested = [f"{kind} IN ('OBJECT', 'ARRAY')" for kind in kinds[: len(scalars)]]
         nested += [f"{kind} NOT IN ('ARRAY', 'NULL')" for kind in kinds[len(scalars) :]]
+        nested += [
+            f"list_contains(list_transform(json_extract(json_extract(json, {_pointer(column)}), '$[*]'), "
+            "lambda entry: json_type(entry) IN ('OBJECT', 'ARRAY')), true)"
+            for column in self.set_lists
+        ]
         wrong = ["is no single value"] * len(scalars) + ["is no list"] * len(lists)
+        wrong += ["has an entry that is no single value"] * len(self.set_lists)
         untyped = " ".join(
             f"WHEN {where} THEN {_text(f'{column} {what}')}"
-            for where, column, what in zip(nested, scalars + lists, wrong, strict=True)
+            for where, column, what in zip(nested, scalars + lists + self.set_lists, wrong, strict=True)
         )
         return f"""
             WITH valid AS (SELECT line, is_text, is_text AND json_valid(line) AS is_json FROM lines),

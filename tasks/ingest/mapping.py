@@ -12,7 +12,8 @@ that applies:
 - `repeated_annotator`: somebody labels the row twice;
 - `wrong_length`: a features list is not `feature_length` long, or image bytes that are no picture
   file are not height * width * channels;
-- `nan_features`: a feature is empty, NaN or infinite.
+- `nan_features`: a feature is empty, NaN or infinite;
+- `nan_target`: a target is NaN or infinite.
 
 Everything is a Polars expression over a batch: the cost is one pass over its cells.
 """
@@ -25,15 +26,17 @@ from typing import Any, Literal
 import polars as pl
 from pydantic import Field, PositiveInt, model_validator
 
-from tasks.ingest import BadSource, Payload, people
+from tasks.ingest import BadSource, Payload, labels, people
+from tasks.ingest.cells import as_bytes, as_list, as_text, holds_bytes, mark, no_number, text_of
 from tasks.ingest.days import day_of, holds_times, is_zone
 from tasks.ingest.files import PARTITION_NAME, UNKNOWN, FileSource
 from tasks.ingest.images import SIGNATURES
+from tasks.method import Task
 
 OWN = "winnow:"
 """Begins the names of columns that are not the user's, so that theirs may be called anything else."""
 
-LATER = ("time_zone", "annotators", "annotations")
+LATER = ("time_zone", "annotators", "annotations", "labels", "target", "truths", "target_truth")
 """Fields that sources once did not have."""
 
 SOURCE, DEFECT, DETAIL, LINE = (OWN + name for name in ("source", "defect", "detail", "line"))
@@ -53,6 +56,11 @@ class ColumnSource(FileSource):
     )
     id: str | None = Field(default=None, description="column of the row's name")
     label: str | None = Field(default=None, description="column of the given label")
+    labels: str | tuple[str, ...] | None = Field(
+        default=None,
+        description="of multi_label: one column of lists of classes, or columns of 0 and 1, named as classes",
+    )
+    target: str | None = Field(default=None, description="of regression: column of the given number")
     annotators: dict[str, str] | None = Field(
         default=None, min_length=1, description="what several people said: each one's name and their column"
     )
@@ -60,6 +68,11 @@ class ColumnSource(FileSource):
         default=None, description="what several people said: one column of lists of {annotator, label}"
     )
     truth: str | None = Field(default=None, description="column of a known true label, for measuring only")
+    truths: str | tuple[str, ...] | None = Field(
+        default=None,
+        description="of multi_label, likewise; columns stand in the order of those that labels names",
+    )
+    target_truth: str | None = Field(default=None, description="of regression, likewise")
     split: str | None = Field(
         default=None, description="column of the split; without one, all rows are train"
     )
@@ -87,6 +100,12 @@ class ColumnSource(FileSource):
             raise ValueError(
                 f"time_zone {self.time_zone} is no zone of the IANA database; write one such as Europe/Berlin"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_labels(self) -> ColumnSource:
+        for problem in labels.problems(self):
+            raise ValueError(problem)
         return self
 
     @model_validator(mode="after")
@@ -125,6 +144,14 @@ class ColumnSource(FileSource):
         return self.image_shape
 
     @property
+    def classes(self) -> tuple[str, ...] | None:
+        return self.labels if isinstance(self.labels, tuple) else None
+
+    @property
+    def task(self) -> Task:
+        return "multi_label" if self.labels else "regression" if self.target else "single_label"
+
+    @property
     def annotated(self) -> bool:
         return bool(self.annotators or self.annotations)
 
@@ -146,8 +173,24 @@ class ColumnSource(FileSource):
     @property
     def columns(self) -> list[str]:
         """Every mapped column, each once."""
-        others = [name for name in (self.image, self.annotations) if name]
+        others = [name for name in (self.image, self.annotations, *self.set_columns, *self.numbers) if name]
         return list(dict.fromkeys(self.text_columns + others + self.feature_columns))
+
+    @property
+    def set_columns(self) -> list[str]:
+        """The mapped columns of sets of classes."""
+        sets = (self.labels, self.truths)
+        return [name for found in sets if found for name in ([found] if isinstance(found, str) else found)]
+
+    @property
+    def set_lists(self) -> list[str]:
+        """Those of them that hold lists."""
+        return [found for found in (self.labels, self.truths) if isinstance(found, str)]
+
+    @property
+    def numbers(self) -> list[str]:
+        """The mapped columns of targets."""
+        return [name for name in (self.target, self.target_truth) if name]
 
     def check_columns(self, present: Iterable[str], name: str) -> None:
         """Raise BadSource if a mapped column is not among those of the file `name`."""
@@ -166,7 +209,7 @@ class ColumnSource(FileSource):
                 "leave time_zone out if it names partitions"
             )
         is_time = isinstance(dtype, pl.Datetime) or self.time_zone is not None
-        cell = day_of(dtype, column, self.time_zone) if is_time else _as_text(dtype, column)
+        cell = day_of(dtype, column, self.time_zone) if is_time else as_text(dtype, column)
         names = frame.select(cell).to_series()
         return names.set(~names.str.contains(PARTITION_NAME).fill_null(False), UNKNOWN)
 
@@ -175,11 +218,11 @@ class ColumnSource(FileSource):
         blank = pl.lit(None, pl.String)
         line = pl.col(LINE) if LINE in frame.columns else blank
         texts = {
-            role: _as_text(frame.schema[column], column) if column else blank
+            role: as_text(frame.schema[column], column) if column else blank
             for role in ("id", "label", "truth", "split", "text")
             for column in (getattr(self, role),)
         }
-        image = _as_bytes(frame.schema[self.image], self.image) if self.image else pl.lit(None, pl.Binary)
+        image = as_bytes(frame.schema[self.image], self.image) if self.image else pl.lit(None, pl.Binary)
         cells = texts | {
             "source": pl.col(SOURCE),
             "split": texts["split"].fill_null("train"),
@@ -187,6 +230,10 @@ class ColumnSource(FileSource):
             "image": image,
             "features": self._vector(frame.schema),
             "annotations": self._annotations(frame.schema),
+            "labels": labels.as_set(frame.schema, self.labels, self.classes),
+            "truths": labels.as_set(frame.schema, self.truths, self.classes),
+            "target": labels.as_number(self.target),
+            "target_truth": labels.as_number(self.target_truth),
         }
         helpers = {
             "untyped": self._unreadable(frame.schema),
@@ -204,15 +251,15 @@ class ColumnSource(FileSource):
         """One struct (defect, detail) per rule, null where the row is well; the first one counts."""
         rules = []
         if reported:
-            rules.append(_mark(pl.col(DEFECT).is_not_null(), pl.col(DEFECT), pl.col(DETAIL)))
+            rules.append(mark(pl.col(DEFECT).is_not_null(), pl.col(DEFECT), pl.col(DETAIL)))
         if self.partition_column:
             lost = pl.col(OWN + "partition") == UNKNOWN
-            rules.append(_mark(lost, "missing_partition", f"{self.partition_column} names no partition"))
+            rules.append(mark(lost, "missing_partition", f"{self.partition_column} names no partition"))
         if self.id:
             lost = pl.col(OWN + "id").fill_null("") == ""
-            rules.append(_mark(lost, "missing_id", f"{self.id} is empty"))
+            rules.append(mark(lost, "missing_id", f"{self.id} is empty"))
         if self.text:
-            rules.append(_mark(pl.col(OWN + "text").is_null(), "missing_payload", f"{self.text} is empty"))
+            rules.append(mark(pl.col(OWN + "text").is_null(), "missing_payload", f"{self.text} is empty"))
         if self.image:
             rules += self._image_defects(schema)
         if self.features:
@@ -220,11 +267,15 @@ class ColumnSource(FileSource):
         if self.annotations:
             said = pl.col(OWN + "annotations")
             rules.append(
-                _mark(people.is_nameless(said), "wrong_type", f"{self.annotations} lacks an annotator")
+                mark(people.is_nameless(said), "wrong_type", f"{self.annotations} lacks an annotator")
             )
             twice = people.is_repeated(said)
-            rules.append(_mark(twice, "repeated_annotator", f"{self.annotations} has an annotator twice"))
-        return [*rules, _mark(pl.lit(False), "", "")]
+            rules.append(mark(twice, "repeated_annotator", f"{self.annotations} has an annotator twice"))
+        for columns in (self.labels, self.truths):
+            rules += labels.set_defects(schema, columns)
+        for column in self.numbers:
+            rules += labels.number_defects(column)
+        return [*rules, mark(pl.lit(False), "", "")]
 
     def _image_defects(self, schema: pl.Schema) -> list[pl.Expr]:
         assert self.image is not None  # `_check_payload` made sure of both
@@ -237,9 +288,9 @@ class ColumnSource(FileSource):
         is_picture = pl.any_horizontal(data.bin.starts_with(start) for start in SIGNATURES)
         detail = pl.format(f"{self.image} is no picture and has {{}} bytes, not {size}", data.bin.size())
         return [
-            _mark(found.is_null() | (data.bin.size() == 0), "missing_payload", f"{self.image} is empty"),
-            _mark(data.is_null(), "wrong_type", f"{self.image} is not base64"),
-            _mark(~is_picture & (data.bin.size() != size), "wrong_length", detail),
+            mark(found.is_null() | (data.bin.size() == 0), "missing_payload", f"{self.image} is empty"),
+            mark(data.is_null(), "wrong_type", f"{self.image} is not base64"),
+            mark(~is_picture & (data.bin.size() != size), "wrong_length", detail),
         ]
 
     def _feature_defects(self) -> list[pl.Expr]:
@@ -249,23 +300,23 @@ class ColumnSource(FileSource):
         detail = pl.format(f"{column} has {{}} numbers, not {length}", vector.list.len())
         finite = vector.list.eval(pl.element().is_finite().fill_null(False)).list.all()
         return [
-            _mark(gone, "missing_payload", f"{column} is empty"),
-            _mark(pl.col(OWN + "untyped").is_not_null(), "wrong_type", pl.col(OWN + "untyped")),
-            _mark(vector.list.len() != length, "wrong_length", detail),
-            _mark(~finite, "nan_features", "a feature is empty, NaN or infinite"),
+            mark(gone, "missing_payload", f"{column} is empty"),
+            mark(pl.col(OWN + "untyped").is_not_null(), "wrong_type", pl.col(OWN + "untyped")),
+            mark(vector.list.len() != length, "wrong_length", detail),
+            mark(~finite, "nan_features", "a feature is empty, NaN or infinite"),
         ]
 
     def _annotations(self, schema: pl.Schema) -> pl.Expr:
         """Who gave the row which label, null where nobody did."""
         if self.annotators:
-            cells = {name: _as_text(schema[column], column) for name, column in self.annotators.items()}
+            cells = {name: as_text(schema[column], column) for name, column in self.annotators.items()}
             return people.from_columns(cells)
         inner = getattr(schema[self.annotations], "inner", None) if self.annotations else None
         if self.annotations is None or not isinstance(inner, pl.Struct):
             return pl.lit(None, people.ANNOTATION)
         kinds: dict[str, Any] = {field.name: field.dtype for field in inner.fields}
-        parts = [_text_of(kinds[name], pl.element().struct.field(name)).alias(name) for name in people.FIELDS]
-        said = _as_list(schema[self.annotations], self.annotations)
+        parts = [text_of(kinds[name], pl.element().struct.field(name)).alias(name) for name in people.FIELDS]
+        said = as_list(schema[self.annotations], self.annotations)
         return people.given(said.list.eval(pl.struct(parts)))
 
     def _vector(self, schema: pl.Schema) -> pl.Expr:
@@ -275,7 +326,7 @@ class ColumnSource(FileSource):
             return pl.lit(None, target)
         if not isinstance(self.features, str):
             return pl.concat_list(pl.col(name).cast(pl.Float32, strict=False) for name in self.features)
-        return _as_list(schema[self.features], self.features).cast(target, strict=False)
+        return as_list(schema[self.features], self.features).cast(target, strict=False)
 
     def _unreadable(self, schema: pl.Schema) -> pl.Expr:
         """What is wrong where a cell that holds something became null on the way to a number, else null."""
@@ -283,9 +334,9 @@ class ColumnSource(FileSource):
         if self.features is None:
             return blank
         if not isinstance(self.features, str):
-            return pl.coalesce(*(_no_number(pl.col(name), pl.lit(name)) for name in self.features), blank)
-        told = _no_number(pl.element(), pl.lit(self.features))
-        return _as_list(schema[self.features], self.features).list.eval(told.drop_nulls()).list.first()
+            return pl.coalesce(*(no_number(pl.col(name), pl.lit(name)) for name in self.features), blank)
+        told = no_number(pl.element(), pl.lit(self.features))
+        return as_list(schema[self.features], self.features).list.eval(told.drop_nulls()).list.first()
 
     def _check_types(self, frame: pl.DataFrame) -> None:
         """Raise BadSource for a column whose type could hold nothing of the kind it is mapped to."""
@@ -295,61 +346,20 @@ class ColumnSource(FileSource):
                 raise BadSource(
                     f"{name}: column {column} is {frame.schema[column]}, must be text or a number"
                 )
-        if self.image and not _holds_bytes(frame.schema[self.image]):
+        if self.image and not holds_bytes(frame.schema[self.image]):
             raise BadSource(f"{name}: column {self.image} is {frame.schema[self.image]}, must be binary")
         if self.annotations and not people.holds(frame.schema[self.annotations]):
             found = frame.schema[self.annotations]
             raise BadSource(
                 f"{name}: column {self.annotations} is {found}, must hold lists of {{annotator, label}}"
             )
+        for column in self.set_columns + self.numbers:
+            must = labels.unfit(frame.schema[column], column in self.set_lists, column in self.numbers)
+            if must:
+                raise BadSource(f"{name}: column {column} is {frame.schema[column]}, must {must}")
         for column in self.feature_columns:
             dtype, number = frame.schema[column], isinstance(self.features, tuple)
             cell = dtype if number else getattr(dtype, "inner", None)
             if cell is None or not (cell.is_numeric() or cell in (pl.String, pl.Boolean, pl.Null)):
                 kind = "numbers" if number else "lists of numbers"
                 raise BadSource(f"{name}: column {column} is {dtype}, must hold {kind}")
-
-
-def _mark(where: pl.Expr, defect: str | pl.Expr, detail: str | pl.Expr) -> pl.Expr:
-    code = pl.lit(defect) if isinstance(defect, str) else defect
-    why = pl.lit(detail) if isinstance(detail, str) else detail
-    return pl.when(where).then(pl.struct(code.alias("defect"), why.alias("detail")))
-
-
-def _no_number(cell: pl.Expr, column: pl.Expr) -> pl.Expr:
-    lost = cell.is_not_null() & cell.cast(pl.Float32, strict=False).is_null()
-    return pl.when(lost).then(pl.format("{} holds '{}', which is no number", column, cell.cast(pl.String)))
-
-
-def _as_text(dtype: pl.DataType, column: str) -> pl.Expr:
-    return _text_of(dtype, pl.col(column))
-
-
-def _text_of(dtype: pl.DataType, cell: pl.Expr) -> pl.Expr:
-    """Scalar cells as text.
-
-    A whole number stored as a float is rendered without its `.0`: that is what becomes of integer
-    labels when a tool that has no nullable integers meets a missing one.
-    """
-    if dtype.is_float():
-        whole = (cell == cell.round()) & (cell.abs() < 2**53)
-        number = pl.when(whole).then(cell.cast(pl.Int64, strict=False).cast(pl.String))
-        return pl.when(cell.is_not_nan()).then(pl.coalesce(number, cell.cast(pl.String)))
-    return cell.cast(pl.String)
-
-
-def _as_list(dtype: pl.DataType, column: str) -> pl.Expr:
-    return pl.col(column).arr.to_list() if isinstance(dtype, pl.Array) else pl.col(column)
-
-
-def _holds_bytes(dtype: pl.DataType) -> bool:
-    if isinstance(dtype, pl.Struct):
-        return any(field.name == "bytes" and field.dtype == pl.Binary for field in dtype.fields)
-    return dtype in (pl.Binary, pl.String)
-
-
-def _as_bytes(dtype: pl.DataType, column: str) -> pl.Expr:
-    """Binary as it is; text as base64, null where it is none; of {bytes, path}, as `datasets` has, bytes."""
-    if isinstance(dtype, pl.Struct):
-        return pl.col(column).struct.field("bytes")
-    return pl.col(column).str.decode("base64", strict=False) if dtype == pl.String else pl.col(column)

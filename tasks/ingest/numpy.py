@@ -82,6 +82,10 @@ class Numpy(ColumnSource):
 
     @model_validator(mode="after")
     def _check_annotations(self) -> Numpy:
+        if self.set_lists:
+            raise ValueError(
+                "labels and truths of a numpy source are lists of arrays of 0 and 1, one a class"
+            )
         if self.annotations:
             raise ValueError("annotations are lists, and an array holds none; give annotators, an array each")
         return self

@@ -20,10 +20,10 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from tasks.ingest import Filter
 
 _COLUMNS = (
-    "source VARCHAR, position BIGINT, id VARCHAR, split VARCHAR, label VARCHAR, image BLOB, "
-    "text VARCHAR, features FLOAT[], content_hash VARCHAR, seen BOOLEAN"
+    "source VARCHAR, position BIGINT, id VARCHAR, split VARCHAR, label VARCHAR, labels VARCHAR[], "
+    "target DOUBLE, image BLOB, text VARCHAR, features FLOAT[], content_hash VARCHAR, seen BOOLEAN"
 )
-"""What a condition may read: not `truth`, which is for measuring only."""
+"""What a condition may read: not `truth` and its kind, which are for measuring only."""
 
 _FORBIDDEN = {
     "SUBQUERY": "a subquery",

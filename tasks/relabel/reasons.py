@@ -42,6 +42,45 @@ def opinions(
     return frame.select(pl.concat_str(opinion, "ending")).to_series().to_numpy()
 
 
+def answers_doubted(
+    least: np.ndarray,
+    surest: np.ndarray,
+    number: np.ndarray,
+    worst: np.ndarray,
+    p_worst: np.ndarray,
+    was_given: np.ndarray,
+    ending: np.ndarray,
+    class_names: tuple[str, ...],
+) -> np.ndarray:
+    """What the teachers say of each row's set of classes, then its ending: (n,) object str.
+
+    least: (n,) float, the least probability of a given answer, NaN where none was given; surest: that of
+    the likelier answers. number: (n,) int, how many answers are doubted; of the one most in doubt worst: (n,)
+    int class, p_worst: (n,) float, its probability, and was_given: (n,) bool. ending: (n,) str.
+    """
+    frame = pl.DataFrame(
+        {
+            "none": np.isnan(least),
+            "least": decimals(np.nan_to_num(least)),
+            "surest": decimals(surest),
+            "more": number.astype(np.int64) - 1,
+            "class": class_name(np.where(number > 0, worst, -1), class_names),
+            "p": decimals(p_worst),
+            "was": pl.Series(np.where(was_given, "given", "not given").astype(object), dtype=pl.String),
+            "ending": pl.Series(ending.astype(object), dtype=pl.String),
+        }
+    )
+    more = pl.when(pl.col("more") > 0).then(pl.format(", and doubt {} more", "more")).otherwise(pl.lit(""))
+    opinion = (
+        pl.when("none")
+        .then(pl.format("no labels were given and teachers give each likelier answer {} or more", "surest"))
+        .when(pl.col("class").is_not_null())
+        .then(pl.format("teachers give '{}' {}, which was {}{}", "class", "p", "was", more))
+        .otherwise(pl.format("teachers give each given answer {} or more", "least"))
+    )
+    return frame.select(pl.concat_str(opinion, "ending")).to_series().to_numpy()
+
+
 def class_name(classes: np.ndarray, class_names: tuple[str, ...]) -> pl.Series:
     """Names of classes, null for -1."""
     index = pl.Series(classes, dtype=pl.Int64)

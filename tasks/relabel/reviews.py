@@ -1,6 +1,7 @@
 """People's decisions: read from a file they filled in, and laid over the machine's.
 
-A reviewer names a class or leaves it empty to drop the row. A person outranks every machine run,
+A reviewer names a class or leaves it empty to drop the row; of multi_label, all classes that apply, joined
+by `|`, which alone says that none does; of regression, a number. A person outranks every machine run,
 whenever it ran; among people the latest decision wins. Pure functions over Arrow tables; the cost
 is a sort of the reviews and a hash join with the rows.
 """
@@ -13,6 +14,8 @@ import pyarrow as pa
 from polars import selectors
 
 from tasks.data import ACTIONS, Decisions
+from tasks.given import labels_of, sets_to_array
+from tasks.method import Task
 
 REVIEWS = pa.schema(
     [
@@ -23,7 +26,17 @@ REVIEWS = pa.schema(
         ("note", pa.string()),
     ]
 )
+"""Rows of the `reviews` table, for single_label."""
+
+DECIDED = {
+    "single_label": REVIEWS.field("label"),
+    "multi_label": pa.field("labels", pa.list_(pa.int32())),
+    "regression": pa.field("target", pa.float64()),
+}
+"""What holds the decision, by task; null: the row is dropped."""
+
 REQUIRED = ("id", "label", "reviewer")
+JOINT = "|"
 CLASSES_SHOWN = 12
 
 ISO_8601 = (
@@ -33,18 +46,26 @@ ISO_8601 = (
 )
 
 
-def read_reviews(table: pa.Table, class_names: tuple[str, ...], now: str) -> tuple[pa.Table, list[str]]:
+def schema_of(task: Task) -> pa.Schema:
+    """Of the rows of the `reviews` table."""
+    return REVIEWS.set(REVIEWS.get_field_index("label"), DECIDED[task])
+
+
+def read_reviews(
+    table: pa.Table, class_names: tuple[str, ...], now: str, task: Task = "single_label"
+) -> tuple[pa.Table, list[str]]:
     """Validate an imported table into rows of the `reviews` table.
 
-    table: columns id, label (a class name, empty to drop the row), reviewer, and if wanted decided_at
+    table: columns id, label (what is decided, empty to drop the row), reviewer, and if wanted decided_at
     (ISO 8601; UTC unless it says otherwise) and note; any types that print as text. now: ISO 8601, the
-    time of decisions that name none. Returns the good rows in REVIEWS' schema, repeated ones once, and
-    a sentence for each bad one; rows count from 1, below the header.
+    time of decisions that name none. Returns the good rows in the schema of `schema_of`, repeated ones
+    once, and a sentence for each bad one; rows count from 1, below the header.
     """
+    schema = schema_of(task)
     missing = [name for name in REQUIRED if name not in table.column_names]
     if missing:
         problems = [f"the file has no column {name}; it needs {', '.join(REQUIRED)}" for name in missing]
-        return REVIEWS.empty_table(), problems
+        return schema.empty_table(), problems
     moment = pl.select(utc(pl.lit(now))).item()
     if moment is None:
         raise ValueError(f"now is {now!r}, which is no ISO 8601 time; write it like 2026-11-22T09:30")
@@ -53,12 +74,10 @@ def read_reviews(table: pa.Table, class_names: tuple[str, ...], now: str) -> tup
         .with_row_index("row", offset=1)
         .with_columns(
             named="label",
-            label=pl.col("label").replace_strict(
-                list(class_names), range(len(class_names)), default=None, return_dtype=pl.Int32
-            ),
+            label=meaning(pl.col("label"), class_names, task),
             when=pl.when(pl.col("decided_at").is_null()).then(moment).otherwise(utc(pl.col("decided_at"))),
         )
-        .with_columns(problem=problem_alone(class_names))
+        .with_columns(problem=problem_alone(class_names, task))
     )
     sound = read.filter(pl.col("problem").is_null()).unique(
         ["id", "named", "reviewer", "when"], keep="first", maintain_order=True
@@ -76,15 +95,39 @@ def read_reviews(table: pa.Table, class_names: tuple[str, ...], now: str) -> tup
     )
     bad = pl.concat([read.drop_nulls("problem"), clashing.drop_nulls("problem")]).sort("row")
     good = clashing.filter(pl.col("problem").is_null())
-    columns = good.select("id", "label", "reviewer", pl.col("when").alias("decided_at"), "note")
-    return columns.to_arrow().cast(REVIEWS), bad["problem"].to_list()
+    label, when = pl.col("label").alias(DECIDED[task].name), pl.col("when").alias("decided_at")
+    columns = good.select("id", label, "reviewer", when, "note")
+    return columns.to_arrow().cast(schema), bad["problem"].to_list()
 
 
-def last_word(reviews: pa.Table) -> pl.DataFrame:
+def meaning(text: pl.Expr, class_names: tuple[str, ...], task: Task) -> pl.Expr:
+    """What a reviewer wrote, as it is stored; null where it is empty, or means nothing."""
+    if task == "regression":
+        number = text.cast(pl.Float64, strict=False)
+        return pl.when(number.is_finite()).then(number)
+    index = {name: place for place, name in enumerate(class_names)}
+    if task == "single_label":
+        return text.replace_strict(index, default=None, return_dtype=pl.Int32)
+    named = text.str.split(JOINT).list.eval(pl.element().str.strip_chars())
+    named = named.list.eval(pl.element().filter(pl.element() != ""))
+    classes = named.list.eval(pl.element().replace_strict(index, default=None, return_dtype=pl.Int32))
+    known = classes.list.eval(pl.element().is_null()).list.any().not_()
+    return pl.when(known).then(classes.list.unique().list.sort())
+
+
+def last_word(reviews: pa.Table, task: Task = "single_label") -> pl.DataFrame:
     """What holds of several decisions on a row: the latest, then the reviewer whose name sorts last,
     whatever order they are stored in."""
-    order = ["decided_at", "reviewer", "label", "note"]
-    return pl.DataFrame(reviews.cast(REVIEWS)).sort(order).unique("id", keep="last", maintain_order=True)
+    known = pl.DataFrame(reviews.select(schema_of(task).names).cast(schema_of(task)))
+    return known.sort(["decided_at", *settling(task)]).unique("id", keep="last", maintain_order=True)
+
+
+def settling(task: Task) -> list[pl.Expr]:
+    """What orders decisions of one moment."""
+    decided = pl.col(DECIDED[task].name)
+    if task == "multi_label":  # lists do not sort; null comes first, as elsewhere
+        decided = decided.cast(pl.List(pl.String)).list.join(JOINT)
+    return [pl.col("reviewer"), decided, pl.col("note")]
 
 
 def overrule(decisions: Decisions, reviews: pa.Table) -> Decisions:
@@ -92,7 +135,8 @@ def overrule(decisions: Decisions, reviews: pa.Table) -> Decisions:
 
     reviews: rows of the `reviews` table, of any ids.
     """
-    latest = last_word(reviews)
+    task = task_of(decisions)
+    latest = last_word(reviews, task)
     note = pl.col("note").str.strip_chars()
     says = pl.when(note.str.len_chars() > 0).then(pl.format(": {}", note)).otherwise(pl.lit(""))
     latest = latest.with_columns(reason=pl.format("decided by {}{}", "reviewer", says), reviewed=True)
@@ -100,7 +144,14 @@ def overrule(decisions: Decisions, reviews: pa.Table) -> Decisions:
     found = ids.join(latest, on="id", how="left", maintain_order="left")
 
     by_person = found["reviewed"].fill_null(False).to_numpy()
-    label = found["label"].fill_null(-1).to_numpy()
+    after = None
+    if decisions.after is None:
+        label = found["label"].fill_null(-1).to_numpy()
+    else:
+        said = people_said(found[DECIDED[task].name], decisions.after)
+        chosen = by_person.reshape(-1, *[1] * (said.ndim - 1))
+        after = np.where(chosen, said, decisions.after)
+        label = labels_of(after)
     return Decisions(
         ids=decisions.ids,
         given=decisions.given,
@@ -109,7 +160,24 @@ def overrule(decisions: Decisions, reviews: pa.Table) -> Decisions:
         confidence=np.where(by_person, 1.0, decisions.confidence).astype(np.float32),
         reason=np.where(by_person, found["reason"].to_numpy(), decisions.reason),
         decided_by=np.where(by_person, found["reviewer"].to_numpy(), decisions.decided_by),
+        before=decisions.before,
+        after=after,
     )
+
+
+def task_of(decisions: Decisions) -> Task:
+    """What the rows are given."""
+    if decisions.after is None:
+        return "single_label"
+    return "multi_label" if decisions.after.ndim == 2 else "regression"
+
+
+def people_said(decided: pl.Series, like: np.ndarray) -> np.ndarray:
+    """A column of decisions as an array like `Decisions.after`."""
+    if like.ndim == 1:
+        return decided.fill_null(np.nan).to_numpy()
+    sets = decided.to_arrow().cast(DECIDED["multi_label"].type)
+    return sets_to_array(pa.chunked_array([sets]), like.shape[1])
 
 
 def as_text(table: pa.Table) -> pl.DataFrame:
@@ -138,9 +206,18 @@ def utc(text: pl.Expr) -> pl.Expr:
     return canonical.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%:z", time_unit="us", time_zone="UTC", strict=False)
 
 
-def problem_alone(class_names: tuple[str, ...]) -> pl.Expr:
+EXPECTED = {
+    "single_label": "is given the unknown class '{}'; use one of {}, or leave it empty to drop the row",
+    "multi_label": "is given '{}', which holds an unknown class; join some of {} by |, write | alone where "
+    "none applies, or leave it empty to drop the row",
+    "regression": "is given '{}', which is no number; write one like 3.5, or leave it empty to drop the row",
+}
+
+
+def problem_alone(class_names: tuple[str, ...], task: Task) -> pl.Expr:
     """What is wrong with a row taken alone, null if nothing."""
     shown = ", ".join(class_names[:CLASSES_SHOWN]) + (", …" if len(class_names) > CLASSES_SHOWN else "")
+    named = [pl.col("named"), *([] if task == "regression" else [pl.lit(shown)])]
     where = pl.format("row {}: id '{}' ", "row", "id")
     return (
         pl.when(pl.col("id").is_null())
@@ -148,14 +225,7 @@ def problem_alone(class_names: tuple[str, ...]) -> pl.Expr:
         .when(pl.col("reviewer").is_null())
         .then(pl.format("{}has no reviewer; write who decided", where))
         .when(pl.col("named").is_not_null() & pl.col("label").is_null())
-        .then(
-            pl.format(
-                "{}is given the unknown class '{}'; use one of {}, or leave it empty to drop the row",
-                where,
-                "named",
-                pl.lit(shown),
-            )
-        )
+        .then(pl.format("{}" + EXPECTED[task], where, *named))
         .when(pl.col("when").is_null())
         .then(
             pl.format(

@@ -8,18 +8,21 @@ It assumes calibrated probabilities: at fix_at = 0.95 about one fix in twenty or
 caps guard against the night when that fails (a teacher gone astray, a class renamed upstream): if
 one run would fix or drop too large a share of the partition's labels, or of a class's, it changes
 none of them and asks people instead. Cost: O(n k), one pass to count and one to decide.
+
+Where several classes may apply to a row, each doubted answer is judged so (see `sets`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from tasks.data import ACTIONS, Decisions, Evidence, State
-from tasks.relabel import Policy
+from tasks.method import Task
+from tasks.relabel import Policy, numbers, sets
 from tasks.relabel.caps import overruns
 from tasks.relabel.reasons import opinions
 
@@ -31,6 +34,7 @@ class Threshold(Policy):
 
     kind: Literal["threshold"] = "threshold"
     revision: ClassVar[int] = 1
+    tasks: ClassVar[frozenset[Task]] = frozenset({"single_label", "multi_label", "regression"})
 
     fix_at: float = Field(0.95, ge=0, le=1, description="probability from which a label is changed")
     review_at: float = Field(0.8, ge=0, le=1, description="probability from which people are asked")
@@ -43,6 +47,16 @@ class Threshold(Policy):
     max_fixed_per_class: float = Field(
         0.5, ge=0, le=1, description="largest share of a given class's labels that a run may fix or drop"
     )
+    drop_below: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="of regression: quality below which a flagged number is dropped; 0: none is",
+    )
+
+    def identity(self) -> dict[str, Any]:
+        """Without what came later and is not given: what was decided before stays as it is."""
+        return {key: value for key, value in super().identity().items() if key != "drop_below" or value}
 
     @model_validator(mode="after")
     def _thresholds_rise(self) -> Self:
@@ -57,8 +71,13 @@ class Threshold(Policy):
         """Count what would change and compare with the caps.
 
         Arrays: `labelled` and `changed` (k,) int64, by given class, and `capped` (k,) bool. Info:
-        `capped` (the whole partition) and `notes`. Rows without a given label count nowhere.
-        """
+        `capped` (the whole partition) and `notes`. Rows without a given label count nowhere. Of multi_label
+        `sets` does it, here and in `apply`, of regression `numbers`."""
+        shards = list(shards)
+        if any(shard.values is not None for shard in shards):
+            return numbers.fit(self, shards)
+        if any(shard.doubts is not None for shard in shards):
+            return sets.fit(self, shards)
         counts = [np.zeros((2, 0), dtype=np.int64)]
         for shard in shards:
             known, k = shard.given >= 0, shard.pred_probs.shape[1]
@@ -72,6 +91,10 @@ class Threshold(Policy):
 
     def apply(self, shard: Evidence, state: State, class_names: tuple[str, ...]) -> Decisions:
         """Decide; without a resulting label the confidence is that of the likeliest class."""
+        if shard.values is not None:
+            return numbers.apply(self, shard, state)
+        if shard.doubts is not None:
+            return sets.apply(self, shard, state, class_names)
         given, known, action = shard.given, shard.given >= 0, self._actions(shard)
         class_over = np.zeros(len(shard), dtype=bool)
         class_over[known] = state.arrays["capped"][given[known]]

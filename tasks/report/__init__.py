@@ -23,7 +23,8 @@ STAGES = ("ingest", "teach", "detect", "relabel", "reinforce", "distill")
 
 class Figure(NamedTuple):
     """One row of the `metrics` table. unit: "share" (0..1, a percentage), "ratio" (of a calibration or
-    ranking, 0..1), "effect" (0 for none), "deviations", "rows", "partitions" or "bytes"."""
+    ranking, 0..1), "effect" (0 for none), "target" (that of the rows' numbers), "deviations", "rows",
+    "partitions" or "bytes"."""
 
     stage: str
     name: str
@@ -54,34 +55,42 @@ class LabelChange:
 
     given, curated: (k,) int64 rows a class, before and after. confusion: (k, k) int64 rows by given
     class (first axis) and curated class; rows without either label are in neither.
-    actions: rows by action, in the order of `tasks.data.ACTIONS`.
+    actions: rows by action, in the order of `tasks.data.ACTIONS`. Of multi_label, given and curated count a
+    row for each class that it has, confusion is empty, and moved is how many sets changed.
     """
 
     given: np.ndarray
     curated: np.ndarray
     confusion: np.ndarray
     actions: Mapping[str, int]
+    moved: int | None = None
 
 
 @dataclass(frozen=True)
 class Suspect:
     """A row whose given label is probably wrong. picture: PNG bytes, or None and a short `summary`
-    of a payload that is not an image."""
+    of a payload that is not an image. Of other tasks than single_label, given and suggested are -1, and
+    `before` and `after` say what was given and what teachers say. p_error: None where nobody says; the
+    quality score is told instead."""
 
     id: str
     given: int
     suggested: int
-    p_error: float
+    p_error: float | None
     action: str
     reason: str
     picture: bytes | None = None
     summary: str = ""
+    before: str = ""
+    after: str = ""
+    score: float = 0.0
 
 
 @dataclass(frozen=True)
 class TeacherQuality:
     """How far a teacher can be trusted on rows it never saw. `bins` and `ece_given` judge it by the
-    given labels; the figures against the truth are None where no truth is known."""
+    given labels; the figures against the truth are None where no truth is known. measure: what accuracy_… is
+    called; of multi_label it is of whole sets, and bins and ece_… of single answers."""
 
     name: str
     bins: Reliability
@@ -89,18 +98,20 @@ class TeacherQuality:
     ece_given: float
     accuracy_truth: float | None = None
     ece_truth: float | None = None
+    measure: str = "accuracy"
 
 
 @dataclass(frozen=True)
 class StudentResult:
     """Accuracy of the fixed student by arm ("given", "curated"), one value a seed.
 
-    against: which labels of the held-out rows counted as right.
+    against: which labels of the held-out rows counted as right. measure: what the values are, in 0..1.
     """
 
     arms: Mapping[str, tuple[float, ...]]
     against: Literal["truth", "curated labels"]
     test_rows: int
+    measure: str = "accuracy"
 
 
 @dataclass(frozen=True)

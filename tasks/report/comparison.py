@@ -34,6 +34,9 @@ MEANINGS = {
 }
 """Every figure that compares with earlier nights, and what it is."""
 
+OF_ONE_CLASS = {"class_shift", "class_jump", "new_classes", "label_agreement", "label_shift", "label_swap"}
+"""Those that look at one class a row, and say nothing of other tasks."""
+
 COMPARED = MEANINGS.keys() | {"curation_loss"}
 """Figures that need something to compare with, so that a partition may rightly lack them."""
 

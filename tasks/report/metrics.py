@@ -163,21 +163,25 @@ def relabel(decisions: Decisions, truth: np.ndarray) -> list[Figure]:
     label_accuracy_given is over rows with truth and a given label, label_accuracy_curated over rows
     with truth and a label left (a dropped row has none).
     """
-    n = len(decisions)
-    if not n:
+    if not len(decisions):
         return []
     given, label = decisions.given, decisions.label
-    counts = np.bincount(decisions.action, minlength=len(ACTIONS))
-    changed = (given >= 0) & (label >= 0) & (given != label)
-    shares = {"share_changed": int(changed.sum())}
-    shares |= {f"share_{SHARE_NAMES.get(a, a)}": int(c) for a, c in zip(ACTIONS, counts, strict=True)}
-    figures = [Figure("relabel", name, count / n, "share") for name, count in shares.items()]
+    figures = shares(decisions, (given >= 0) & (label >= 0) & (given != label))
     for arm, labels in (("given", given), ("curated", label)):
         known = (labels >= 0) & (truth >= 0)
         if known.any():
             right = float((labels == truth)[known].mean())
             figures.append(Figure("relabel", f"label_accuracy_{arm}", right, "share"))
     return figures
+
+
+def shares(decisions: Decisions, changed: np.ndarray) -> list[Figure]:
+    """Of all rows, at least one: those that were given one thing and now have another (n,) bool, and those
+    of each action."""
+    counts = np.bincount(decisions.action, minlength=len(ACTIONS))
+    found = {"share_changed": int(changed.sum())}
+    found |= {f"share_{SHARE_NAMES.get(a, a)}": int(c) for a, c in zip(ACTIONS, counts, strict=True)}
+    return [Figure("relabel", name, count / len(decisions), "share") for name, count in found.items()]
 
 
 SHARE_NAMES = {"keep": "kept", "fix": "fixed", "soften": "softened", "drop": "dropped"}

@@ -81,11 +81,17 @@ def headline(data: ReportData) -> list[tuple[str, str, str]]:
     rejected = sum(rejection.count for rejection in data.arrival.rejections)
     tiles = [("Rows kept", f"{data.arrival.rows:,}", f"{rejected:,} rejected")]
     if data.labels:
-        moved = int(data.labels.confusion.sum() - np.trace(data.labels.confusion))
+        moved = data.labels.moved
+        if moved is None:
+            moved = int(data.labels.confusion.sum() - np.trace(data.labels.confusion))
         dropped = data.labels.actions.get("drop", 0)
         queued = data.labels.actions.get("review", 0)
         tiles.append(("Labels changed", f"{moved:,}", f"{dropped:,} dropped, {queued:,} for review"))
-    for what, name in (("Label accuracy", "label_accuracy"), ("Student accuracy", "accuracy")):
+    for what, name in (
+        ("Label accuracy", "label_accuracy"),
+        ("Student accuracy", "accuracy"),
+        ("Student F1", "f1"),
+    ):
         before, after = value.get(f"{name}_given"), value.get(f"{name}_curated")
         if before is not None and after is not None:
             tiles.append((what, percent(after), f"{points(after - before)} from {percent(before)}"))

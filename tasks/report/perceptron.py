@@ -44,8 +44,10 @@ def fit(
     learning_rate: float,
     seed: int,
     device: str,
+    independent: bool = False,
 ) -> Perceptron:
-    """Minimise cross-entropy: inputs (n, d) numbers, targets (n, k) float32 rows that sum to 1."""
+    """Minimise cross-entropy: inputs (n, d) numbers, targets (n, k) float32 rows that sum to 1; or, of
+    `independent` targets, each in 0..1, the sum of their binary cross-entropies."""
     generator = torch.Generator().manual_seed(seed)
     mean, scale = column_statistics(inputs)
     d, k = inputs.shape[1], targets.shape[1]
@@ -60,20 +62,34 @@ def fit(
     for _ in range(steps):
         rows = torch.randint(len(inputs), (batch,), generator=generator).numpy()
         x, y = (torch.from_numpy(values[rows]).to(device) for values in (inputs, targets))
-        loss = -(y * torch.log_softmax(model.logits(x), dim=1)).sum(dim=1).mean()
+        logits = model.logits(x)
+        if independent:
+            losses = torch.nn.functional.binary_cross_entropy_with_logits(logits, y, reduction="none")
+        else:
+            losses = -(y * torch.log_softmax(logits, dim=1))
+        loss = losses.sum(dim=1).mean()
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
     return model
 
 
-@torch.no_grad()
 def predict(model: Perceptron, inputs: np.ndarray) -> np.ndarray:
     """The most likely class of each row: (n, d) -> (n,) int64."""
-    chunks = (inputs[start : start + CHUNK] for start in range(0, len(inputs), CHUNK))
-    device = model.mean.device
-    found = [model.logits(torch.tensor(chunk, device=device)).argmax(dim=1) for chunk in chunks]
+    found = [logits.argmax(dim=1) for logits in judged(model, inputs)]
     return torch.cat(found).cpu().numpy() if found else np.zeros(0, np.int64)
+
+
+def predict_sets(model: Perceptron, inputs: np.ndarray) -> np.ndarray:
+    """The classes of each row that are likelier than not: (n, d) -> (n, k) bool, n at least 1."""
+    return torch.cat([logits >= 0 for logits in judged(model, inputs)]).cpu().numpy()
+
+
+@torch.no_grad()
+def judged(model: Perceptron, inputs: np.ndarray) -> list[torch.Tensor]:
+    """Logits of the rows, CHUNK at a time."""
+    chunks = (inputs[start : start + CHUNK] for start in range(0, len(inputs), CHUNK))
+    return [model.logits(torch.tensor(chunk, device=model.mean.device)) for chunk in chunks]
 
 
 def column_statistics(inputs: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:

@@ -46,7 +46,8 @@ def vectors(examples: Examples) -> np.ndarray | None:
 
 
 class Student(Method):
-    """Measures labels by the held-out accuracy of a small perceptron trained on them."""
+    """Measures labels by the held-out accuracy of a small perceptron trained on them; sets of classes by its
+    macro F1, learned with a binary cross-entropy a class."""
 
     kind: Literal["student"] = "student"
     revision: ClassVar[int] = 1
@@ -76,12 +77,37 @@ class Student(Method):
         """
         from tasks.report.perceptron import fit, predict
 
-        inputs, test_inputs = vectors(train), vectors(test)
-        if inputs is None or test_inputs is None:
-            raise ValueError("the student has no vectors to read; give the curation an encoder")
+        inputs, test_inputs = both_vectors(train, test)
         known = test_labels >= 0
         if not len(inputs) or not known.any():
             return float("nan")
-        settings: dict[str, Any] = self.model_dump(exclude={"kind", "seeds"})
-        model = fit(inputs, targets, **settings, seed=seed, device=device)
+        model = fit(inputs, targets, **self._settings(), seed=seed, device=device)
         return float((predict(model, test_inputs[known]) == test_labels[known]).mean())
+
+    def f1(
+        self, train: Examples, targets: np.ndarray, test: Examples, sets: np.ndarray, seed: int, device: str
+    ) -> float:
+        """Macro F1 of the last step's student on the test rows that have sets, (m, k) int8 as in Examples.
+
+        targets: (n, k) float32, the probability of each class, 0 or 1 or soft. Otherwise as `accuracy`.
+        """
+        from tasks.report.perceptron import fit, predict_sets
+        from tasks.report.sets import f1_macro
+
+        inputs, test_inputs = both_vectors(train, test)
+        known = (sets >= 0).any(axis=1)
+        if not len(inputs) or not known.any():
+            return float("nan")
+        model = fit(inputs, targets, **self._settings(), seed=seed, device=device, independent=True)
+        return f1_macro(predict_sets(model, test_inputs[known]), sets[known])
+
+    def _settings(self) -> dict[str, Any]:
+        return self.model_dump(exclude={"kind", "seeds"})
+
+
+def both_vectors(train: Examples, test: Examples) -> tuple[np.ndarray, np.ndarray]:
+    """What the student learns from and what it is tested on. Raises ValueError for rows without vectors."""
+    inputs, test_inputs = vectors(train), vectors(test)
+    if inputs is None or test_inputs is None:
+        raise ValueError("the student has no vectors to read; give the curation an encoder")
+    return inputs, test_inputs

@@ -11,7 +11,7 @@ import numpy as np
 from tasks.data import Examples, SoftLabels, State
 from tasks.seeds import folds_of
 from tasks.stages.base import Job, load_state
-from tasks.teach import Teacher
+from tasks.teach import Teacher, yes_no
 
 NLL_GRID = "nll_grid"
 """Beside a model's own arrays, what its fold says of the temperature; see `tasks.teach.temperature`."""
@@ -30,8 +30,8 @@ def ask(
 
     `taught` is the fingerprint of the teach stage whose models are asked (default: this job's own);
     teachers without models are then left out, since they cannot judge what was not in their file.
-    Returns the names (m), log-probabilities float32 (m, n, n_classes), calibrated by temperature,
-    and for each whether it was cross-fitted.
+    Returns the names (m), log-probabilities float32 (m, n, n_classes), calibrated by temperature, or of
+    multi_label log-odds, or of regression values float64 (m, n, 1); and for each whether it was cross-fitted.
     """
     teach = job.curation.teach
     assert teach is not None
@@ -55,12 +55,13 @@ def ask(
 def ask_folds(
     job: Job, teacher: Teacher, place: tuple[str, str], rows: Examples, folds: np.ndarray
 ) -> np.ndarray:
-    """One cross-fitted teacher, (1, n, n_classes), whose states lie at `place`: a partition and a key.
+    """One cross-fitted teacher's answers as of `ask`, (1, n, …); its states lie at a partition and a key.
 
     The temperature of fold f comes from the other folds' predictions, so that no row has a say in
     its own soft label (Guo et al., "On Calibration of Modern Neural Networks", ICML 2017).
     """
     from tasks.teach.temperature import best_temperature, scale
+    from tasks.teach.yes_no import softened
 
     assert job.curation.teach is not None
     partition, key = place
@@ -68,24 +69,37 @@ def ask_folds(
         load_state(job.store, partition, f"teach-{key}-fold{fold}")
         for fold in range(job.curation.teach.folds)
     ]
-    grids = np.stack([state.arrays.pop(NLL_GRID) for state in states])
-    answers = np.zeros((1, len(rows), len(job.classes)), np.float32)
+    task = job.curation.task
+    if task == "regression":
+        answers = np.zeros((1, len(rows), 1), np.float64)
+    else:
+        grids = np.stack([state.arrays.pop(NLL_GRID) for state in states])
+        answers = np.zeros((1, len(rows), len(job.classes)), np.float32)
     for fold, state in enumerate(states):
         mine = folds == fold
         if mine.any():
             said = teacher.predict(state, rows.take(mine), len(job.classes), job.device)
-            answers[:, mine] = scale(said, best_temperature(grids.sum(axis=0) - grids[fold]))
+            if task == "regression":
+                answers[:, mine] = said
+                continue
+            temperature = best_temperature(grids.sum(axis=0) - grids[fold])
+            answers[:, mine] = (softened if task == "multi_label" else scale)(said, temperature)
     return answers
 
 
 def together(job: Job, names: Sequence[str], log_probs: np.ndarray, taught: str | None = None) -> np.ndarray:
-    """What `ask` returned as one opinion, probabilities (n, n_classes)."""
+    """What `ask` returned as one opinion, probabilities (n, n_classes), or values (n,)."""
     teach = job.curation.teach
     assert teach is not None
+    if job.curation.task == "regression":
+        return teach.ensemble.together(names, log_probs[:, :, 0])
     state = State({}, {})
     if teach.ensemble.fitted:
         models = load_state(job.store, job.partition, f"teach-{taught or job.fingerprint}-{MODELS}")
         state = load_state(job.store, *models.info[ENSEMBLE])
+    if job.curation.task == "multi_label":
+        answered = teach.ensemble.apply(names, yes_no.log_probs(log_probs), state)
+        return yes_no.as_sets(answered[:, 1], len(job.classes))
     return teach.ensemble.apply(names, log_probs, state)
 
 

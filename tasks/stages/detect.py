@@ -84,7 +84,7 @@ def window_for(job: Job, number: int) -> Window:
     judging = judges(job.curation.detect)
     reads = reads_of(job, judging)
     people = partial(decided_on, job, reads)
-    return Window(len(job.classes), partial(stream, job, reads_of(job, [number])), people)
+    return Window(len(job.classes), partial(stream, job, reads_of(job, [number])), people, job.curation.task)
 
 
 def stream(job: Job, reads: frozenset[str], first: int = 0) -> Iterator[Labelled]:

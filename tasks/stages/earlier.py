@@ -11,7 +11,15 @@ import pyarrow.compute as pc
 from storage.store import TableRef
 from tasks.data import ints_or_minus_one, keys_of
 from tasks.report import Figure
-from tasks.report.comparison import NIGHTS, Sample, Side, figures, missing_partitions, sampled
+from tasks.report.comparison import (
+    NIGHTS,
+    OF_ONE_CLASS,
+    Sample,
+    Side,
+    figures,
+    missing_partitions,
+    sampled,
+)
 from tasks.seeds import seed_of
 from tasks.stages.base import Job
 from tasks.stages.reading import vectors
@@ -30,7 +38,9 @@ def comparison(job: Job) -> list[Figure]:
     width = None if night.sample.vectors is None else night.sample.vectors.shape[1]
     seed = seed_of(job.curation.dataset, job.partition, "comparison")
     found = missing_partitions(job.partition, [ref.partition for ref in earlier])
-    found += figures(night, side(job, earlier, width), len(job.classes), seed, job.device)
+    found += figures(night, side(job, earlier, width), max(len(job.classes), 1), seed, job.device)
+    if job.curation.task != "single_label":
+        found = [figure for figure in found if figure.name not in OF_ONE_CLASS]
     return found
 
 

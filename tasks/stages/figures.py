@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -11,7 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.data import ACTIONS, ONE, Decisions, Issues, SoftLabels, State, ints_or_minus_one
+from tasks.detect.targets import spread
 from tasks.detect.together import decisive
+from tasks.given import labels_of, numbers_or_nan, sets_to_array
 from tasks.report import (
     Arrival,
     Exemplars,
@@ -25,12 +28,14 @@ from tasks.report import (
     TeacherQuality,
     TrialResult,
     metrics,
+    numbers,
+    sets,
 )
 from tasks.report.calibration import reliability
 from tasks.report.trial import margin
 from tasks.stages.base import Job, load_state
 from tasks.stages.earlier import earlier_rows
-from tasks.stages.reading import opinion
+from tasks.stages.reading import GIVEN, given_of, opinion
 
 SUSPECTS = 24
 """Rows shown as most likely wrong: what a person looks through in a minute."""
@@ -51,18 +56,19 @@ def figures(
     truth = partition_truth(job)
     found = metrics.ingest(rows.rows, rejects.rows) + metrics.labelled(given_labels(job))
     if "soft_labels" in job.inputs:
-        held = opinions(job)
-        found += metrics.teach(held, truth) + metrics.soft_labels(held[ensemble(job)])
+        found += taught(job, truth)
     if "issues" in job.inputs:
         heard = [job.curation.detect[number].kind for number in decisive(job.curation.detect)]
         found += metrics.detect(findings(job), given_labels(job), truth, heard)
     found += annotators(job) + metrics.audit(audits)
     if "labels" in job.inputs:
-        found += metrics.relabel(decisions(job), truth)
+        found += decided(job, truth)
     if "reinforcements" in job.inputs:
         found += reinforced(job)
-    if students:
-        found += metrics.student(accuracies(students), test_rows(students))
+    if students and job.curation.task == "multi_label":
+        found += sets.student(scores(students))
+    elif students:
+        found += metrics.student(scores(students), test_rows(students))
     return found + metrics.trial(tried) + [Figure(*figure) for figure in compared]
 
 
@@ -73,16 +79,36 @@ def reinforced(job: Job) -> list[Figure]:
     regions = {pair["values"]: pair["counts"] for pair in counts}
     if not regions or job.curation.reinforce is None:
         return []
-    decided = decisions(job)
-    kept, k = ACTIONS.index("drop") != decided.action, len(job.classes)
-    labels = decided.label[kept]
-    owners = pc.index_in(stored["id"], pa.array(decided.ids[kept], pa.string())).drop_null().to_numpy()
+    made = decisions(job)
+    kept, k = ACTIONS.index("drop") != made.action, len(job.classes)
+    labels = made.label[kept]
+    owners = pc.index_in(stored["id"], pa.array(made.ids[kept], pa.string())).drop_null().to_numpy()
     lost = job.curation.reinforce.draws - np.bincount(owners, minlength=len(labels))
     known, drawn = labels >= 0, np.full(len(labels), job.curation.reinforce.draws)
     by_class = [
         np.bincount(labels[known], views[known], minlength=k).astype(np.int64) for views in (lost, drawn)
     ]
     return metrics.reinforce(int(drawn.sum()), regions, *by_class)
+
+
+def taught(job: Job, truth: np.ndarray) -> list[Figure]:
+    """What teachers are worth, by what they are asked."""
+    if job.curation.task == "regression":
+        return numbers.teach(opinions(job), *targets(job))
+    if job.curation.task == "multi_label":
+        return sets.teach(opinions(job), *answers(job))
+    held = opinions(job)
+    return metrics.teach(held, truth) + metrics.soft_labels(held[ensemble(job)])
+
+
+def decided(job: Job, truth: np.ndarray) -> list[Figure]:
+    made = decisions(job)
+    if job.curation.task == "regression":
+        return numbers.relabel(made, targets(job)[1])
+    if made.before is not None and made.after is not None:
+        given, label, truth = sets.coded(made.before, made.after, answers(job)[1])
+        made = replace(made, given=given, label=label)
+    return metrics.relabel(made, truth)
 
 
 def page_data(
@@ -93,7 +119,8 @@ def page_data(
     tried: Sequence[Mapping[str, Any]],
 ) -> ReportData:
     """What `tasks.report.page` renders; parts whose stage was left out stay empty."""
-    result = StudentResult(accuracies(students), against, test_rows(students)) if students else None
+    measure = "macro F1" if job.curation.task == "multi_label" else "accuracy"
+    result = StudentResult(scores(students), against, test_rows(students), measure) if students else None
     return ReportData(
         dataset=job.curation.dataset,
         partition=job.partition,
@@ -127,13 +154,13 @@ def trial_result(job: Job, tried: Sequence[Mapping[str, Any]]) -> TrialResult:
     )
 
 
-def accuracies(students: Students) -> dict[str, tuple[float, ...]]:
-    """Each arm's accuracies by seed, those that could be measured."""
+def scores(students: Students) -> dict[str, tuple[float, ...]]:
+    """Each arm's accuracies by seed, or macro F1s, those that could be measured."""
     arms: dict[str, tuple[float, ...]] = {}
     for part, info in students.items():
-        arm = part.partition("-seed")[0]
-        if info["accuracy"] is not None:
-            arms[arm] = (*arms.get(arm, ()), info["accuracy"])
+        arm, score = part.partition("-seed")[0], info.get("accuracy", info.get("f1"))
+        if score is not None:
+            arms[arm] = (*arms.get(arm, ()), score)
     return arms
 
 
@@ -143,11 +170,32 @@ def test_rows(students: Students) -> int:
 
 
 def partition_truth(job: Job) -> np.ndarray:
+    """The true labels (n,) int32, -1 where unknown; of other tasks 1 where what is given is wrong, else 0."""
+    if job.curation.task == "regression":
+        known = job.store.read(list(job.inputs["rows"]), ["target_truth"])["target_truth"].drop_null()
+        return numbers.verdicts(*targets(job), spread(known.to_numpy())[1])
+    if job.curation.task == "multi_label":
+        given, truths = answers(job)
+        wrong = (given != truths).any(axis=1)
+        return np.where(labels_of(truths) >= 0, wrong, -1).astype(np.int32)
     return ints_or_minus_one(job.store.read([job.own("rows")], ["truth"])["truth"])
 
 
+def targets(job: Job) -> tuple[np.ndarray, np.ndarray]:
+    """The given and the true numbers of regression, (n,) float64, NaN for none."""
+    rows = job.store.read([job.own("rows")], ["target", "target_truth"])
+    return numbers_or_nan(rows["target"]), numbers_or_nan(rows["target_truth"])
+
+
+def answers(job: Job) -> tuple[np.ndarray, np.ndarray]:
+    """The given and the true sets of multi_label, (n, k) int8 as in Examples."""
+    rows, k = job.store.read([job.own("rows")], ["labels", "truths"]), len(job.classes)
+    return sets_to_array(rows["labels"], k), sets_to_array(rows["truths"], k)
+
+
 def given_labels(job: Job) -> np.ndarray:
-    return ints_or_minus_one(job.store.read([job.own("rows")], ["label"])["label"])
+    """(n,) int32, -1 where there is none; 0 where another task than single_label gives one."""
+    return given_of(job.store.read([job.own("rows")], [GIVEN[job.curation.task]]), len(job.classes))[0]
 
 
 def opinions(job: Job) -> dict[str, SoftLabels]:
@@ -168,7 +216,8 @@ def findings(job: Job) -> dict[str, Issues]:
     """Every detector's findings on the partition."""
     table = job.store.read([job.own("issues")])
     kinds = table["detector"]
-    return {d.kind: Issues.from_arrow(table.filter(pc.equal(kinds, d.kind))) for d in job.curation.detect}
+    k = len(job.classes) if job.curation.task == "multi_label" else None
+    return {d.kind: Issues.from_arrow(table.filter(pc.equal(kinds, d.kind)), k) for d in job.curation.detect}
 
 
 def annotators(job: Job) -> list[Figure]:
@@ -184,7 +233,8 @@ def annotators(job: Job) -> list[Figure]:
 
 
 def decisions(job: Job) -> Decisions:
-    return Decisions.from_arrow(job.store.read([job.own("labels")]))
+    table = job.store.read([job.own("labels")])
+    return Decisions.from_arrow(table, job.curation.task, len(job.classes))
 
 
 def rejections(job: Job) -> tuple[Rejection, ...]:
@@ -213,25 +263,40 @@ def judgements(job: Job) -> Iterator[State]:
 
 def label_change(job: Job) -> LabelChange:
     decided, k = decisions(job), len(job.classes)
+    counts = np.bincount(decided.action, minlength=len(ACTIONS))
+    actions = {action: int(count) for action, count in zip(ACTIONS, counts, strict=True)}
+    if job.curation.task == "regression":
+        none = np.zeros(0, np.int64)
+        return LabelChange(none, none, np.zeros((0, 0), np.int64), actions)
+    if decided.before is not None and decided.after is not None:
+        there = (decided.given >= 0) & (decided.label >= 0)
+        return LabelChange(
+            given=(decided.before == 1).sum(axis=0),
+            curated=(decided.after == 1).sum(axis=0),
+            confusion=np.zeros((0, 0), np.int64),
+            actions=actions,
+            moved=int((decided.before != decided.after)[there].any(axis=1).sum()),
+        )
     both = (decided.given >= 0) & (decided.label >= 0)
     pairs = decided.given[both].astype(np.int64) * k + decided.label[both]
-    counts = np.bincount(decided.action, minlength=len(ACTIONS))
     return LabelChange(
         given=np.bincount(decided.given[decided.given >= 0], minlength=k),
         curated=np.bincount(decided.label[decided.label >= 0], minlength=k),
         confusion=np.bincount(pairs, minlength=k * k).reshape(k, k),
-        actions={action: int(count) for action, count in zip(ACTIONS, counts, strict=True)},
+        actions=actions,
     )
 
 
 def suspects(job: Job) -> tuple[Suspect, ...]:
-    """The flagged rows, the most likely wrong first; ties by id."""
+    """The flagged rows, the most likely wrong first, or the lowest quality where no detector states a
+    probability; ties by id."""
     found = findings(job)
     frames = [found[job.curation.detect[number].kind] for number in decisive(job.curation.detect)]
     flagged = np.any([f.is_issue for f in frames], axis=0)
     p_error = np.max([np.nan_to_num(f.p_error) for f in frames], axis=0)
-    decided = decisions(job)
-    order = np.lexsort((decided.ids.astype(str), -p_error))
+    score = np.min([f.score for f in frames], axis=0)
+    decided, of_numbers = decisions(job), job.curation.task == "regression"
+    order = np.lexsort((decided.ids.astype(str), score if of_numbers else -p_error))
     chosen = order[flagged[order]][:SUSPECTS]
     content = job.store.read([job.own("rows")], ["image", "text", "features"]).take(chosen).to_pylist()
     return tuple(
@@ -239,7 +304,9 @@ def suspects(job: Job) -> tuple[Suspect, ...]:
             id=str(decided.ids[row]),
             given=int(decided.given[row]),
             suggested=int(frames[0].suggested_label[row]),
-            p_error=float(p_error[row]),
+            p_error=None if of_numbers else float(p_error[row]),
+            score=float(score[row]),
+            **said_of(job, decided, frames, int(row)),
             action=ACTIONS[decided.action[row]],
             reason=str(decided.reason[row]),
             picture=payload["image"],
@@ -247,6 +314,26 @@ def suspects(job: Job) -> tuple[Suspect, ...]:
         )
         for row, payload in zip(chosen, content, strict=True)
     )
+
+
+def said_of(job: Job, decided: Decisions, frames: Sequence[Issues], row: int) -> dict[str, str]:
+    """What was given and what teachers say, where these are no single classes."""
+    if job.curation.task == "multi_label":
+        assert decided.before is not None
+        given = decided.before[row] == 1
+        doubted = np.any([f.doubted[row] for f in frames if f.doubted is not None], axis=0)
+        return {"before": named(job, given), "after": named(job, given ^ doubted)}
+    if job.curation.task != "regression":
+        return {}
+    values = opinion(job, job.own("soft_labels"), job.own("rows")).values
+    assert decided.before is not None
+    assert values is not None
+    return {"before": f"{decided.before[row]:.6g}", "after": f"{values[row]:.6g}"}
+
+
+def named(job: Job, classes: np.ndarray) -> str:
+    """Some of the classes, (k,) bool, by name."""
+    return ", ".join(np.array(job.classes, object)[classes]) or "none of the classes"
 
 
 def summary(payload: Mapping[str, Any]) -> str:
@@ -259,6 +346,8 @@ def summary(payload: Mapping[str, Any]) -> str:
 
 def teachers(job: Job) -> tuple[TeacherQuality, ...]:
     """Each teacher against the given labels, and against the truth where it is known."""
+    if job.curation.task == "multi_label":
+        return of_sets(job)
     held = opinions(job)
     known = {f.name: f.value for f in metrics.teach(held, partition_truth(job))}
     found = []
@@ -277,6 +366,30 @@ def teachers(job: Job) -> tuple[TeacherQuality, ...]:
                     ece_truth=known.get(f"{prefix}_ece_truth"),
                 )
             )
+    return tuple(found)
+
+
+def of_sets(job: Job) -> tuple[TeacherQuality, ...]:
+    """The same of whole sets, and of single answers where it is about confidence."""
+    given, truths = answers(job)
+    known, true = (labels_of(each) >= 0 for each in (given, truths))
+    found = []
+    for name, soft in opinions(job).items() if known.any() else ():
+        p = sets.probabilities(soft)
+        right = (p[known] >= 0.5) == (given[known] == 1)
+        against_given = sets.judged(p[known], given[known])
+        against_truth = sets.judged(p[true], truths[true]) if true.any() else {}
+        found.append(
+            TeacherQuality(
+                name=name,
+                bins=reliability(np.maximum(p[known], 1 - p[known]).ravel(), right.ravel()),
+                accuracy_given=against_given["exact_match"],
+                ece_given=against_given["ece"],
+                accuracy_truth=against_truth.get("exact_match"),
+                ece_truth=against_truth.get("ece"),
+                measure="sets right",
+            )
+        )
     return tuple(found)
 
 

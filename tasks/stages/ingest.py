@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from storage.classes import vocabulary
 from storage.store import TableRef
+from storage.task import settle
 from tasks.config import Curation
 from tasks.data import Examples, State, array_to_lists, ints_or_minus_one, keys_of
 from tasks.ingest import RAW, Source, people
@@ -25,7 +26,15 @@ from tasks.stages.base import Job, Stage
 from tasks.stages.hashing import content_hashes, row_ids
 from tasks.stages.reading import vectors
 from tasks.stages.seen import FAN, blocks, lineup_of, place_of, seen_before
-from tasks.stages.vocabulary import label_defects, learn_classes, names_identity, names_now, renamed
+from tasks.stages.vocabulary import (
+    indexed_sets,
+    label_defects,
+    learn_classes,
+    names_identity,
+    names_now,
+    refuse_too_many,
+    renamed,
+)
 
 
 class IngestStage(Stage):
@@ -59,6 +68,7 @@ class IngestStage(Stage):
         return [["scan"]]
 
     def fit(self, job: Job, part: str) -> State:
+        settle(job.store, job.curation.task)
         source = job.curation.source
         ids, hashes, labels = [], [], [pa.array([], pa.string())]
         for batch in source.read(job.partition):
@@ -66,8 +76,10 @@ class IngestStage(Stage):
             ids.append(batch["id"])
             hashes.append(content_hashes(batch, source.payload))
             said = people.labels(batch["annotations"])
-            labels += [pc.unique(column) for column in (batch["label"], batch["truth"], said)]
+            sets = [batch[column].flatten() for column in ("labels", "truths")]
+            labels += [pc.unique(column) for column in (batch["label"], batch["truth"], said, *sets)]
         learn_classes(job, pa.chunked_array(labels))
+        refuse_too_many(job)
         frame = pl.DataFrame(
             {"id": pa.chunked_array(ids, pa.string()), "content": pa.chunked_array(hashes, pa.string())}
         ).with_columns(
@@ -161,8 +173,9 @@ def judged(job: Job, raw: pa.RecordBatch, scan: State, start: int) -> tuple[pl.D
     frame = blame(
         frame, scan.arrays["doubled"][here], "duplicate_id", pl.format("{} was given to an earlier row", "id")
     )
-    for is_wrong, code, detail in label_defects(job, frame["label"]):
-        frame = blame(frame, is_wrong, code, pl.format(detail, "label"))
+    for labels in (frame["label"], frame["labels"]):
+        for is_wrong, code, told in label_defects(job, labels):
+            frame = blame(frame, is_wrong, code, told)
     for is_wrong, code, told in annotation_defects(job, frame["annotations"]):
         frame = blame(frame, is_wrong, code, told)
     images = None
@@ -238,6 +251,10 @@ def rows(job: Job, raw: pa.Table, frame: pl.DataFrame, images: np.ndarray | None
         "features": raw["features"],
         "annotations": people.indexed(raw["annotations"].combine_chunks(), vocabulary(job.store)),
     }
+    if job.curation.task == "multi_label":
+        columns |= {name: indexed_sets(raw[name], classes.to_pylist()) for name in ("labels", "truths")}
+    if job.curation.task == "regression":
+        columns |= {name: raw[name] for name in ("target", "target_truth")}
     if images is not None:
         columns["image"] = pictures(raw["image"].combine_chunks(), images)
     encoder = job.curation.ingest.encoder

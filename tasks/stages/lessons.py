@@ -127,6 +127,8 @@ def labels_name(window: Window) -> str:
 
 def labels_of(job: Job, ref: TableRef) -> set[int]:
     """The classes that a partition's training rows have."""
-    rows = job.store.read(ref, ["label", "split"])
-    labels = rows["label"].filter(pc.equal(rows["split"], "train"))
+    column = "labels" if job.curation.task == "multi_label" else "label"
+    rows = job.store.read(ref, [column, "split"])
+    labels = rows[column].filter(pc.equal(rows["split"], "train"))
+    labels = pc.list_flatten(labels) if column == "labels" else labels
     return set(pc.unique(labels).drop_null().to_pylist())

@@ -11,14 +11,25 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from storage.store import Store, TableRef
-from tasks.data import Annotations, Examples, Labelled, SoftLabels, ints_or_minus_one, keys_of, lists_to_array
+from tasks.data import (
+    Annotations,
+    Examples,
+    Labelled,
+    SoftLabels,
+    ints_or_minus_one,
+    keys_of,
+    lists_to_array,
+)
 from tasks.errors import StageFailed
+from tasks.given import labels_of, sets_to_array
 from tasks.stages.base import Job
 from tasks.stages.dynamics import dynamics_of
 
 Shape = tuple[int, int, int] | None
 
-KEYS = ("id", "content_hash", "label", "split")
+KEYS = ("id", "content_hash", "split")
+GIVEN = {"single_label": "label", "multi_label": "labels", "regression": "target"}
+"""The column of what a row is given, by task."""
 COLUMNS = {
     "images": "image",
     "features": "features",
@@ -38,24 +49,25 @@ def examples(
     """Rows of the `rows` table with those payloads of `reads` that they have: "images", "features",
     "embedding", "annotations"; others are neither read nor decoded. Whole windows are kept in memory for
     the stage's other tasks, since every fold of every teacher learns from the same one."""
-    store, shape, columns = job.store, job.curation.source.shape, columns_of(reads)
+    store, shape, columns, k = job.store, job.curation.source.shape, columns_of(job, reads), len(job.classes)
     if span is not None:
-        return from_rows(store.read(list(refs), list(columns), span), shape)
+        return from_rows(store.read(list(refs), list(columns), span), shape, k)
     with _loading:
-        return whole(store.root, store.dataset, tuple(refs), columns, shape)
+        return whole(store.root, store.dataset, tuple(refs), columns, shape, k)
 
 
 @lru_cache(maxsize=2)
 def whole(
-    root: str, dataset: str, refs: tuple[TableRef, ...], columns: tuple[str, ...], shape: Shape
+    root: str, dataset: str, refs: tuple[TableRef, ...], columns: tuple[str, ...], shape: Shape, k: int
 ) -> Examples:
     store = Store(root, dataset)
-    return Examples.concat([from_rows(store.read([ref], list(columns)), shape) for ref in refs])
+    return Examples.concat([from_rows(store.read([ref], list(columns)), shape, k) for ref in refs])
 
 
 def picked(job: Job, refs: Sequence[TableRef], places: np.ndarray, reads: Collection[str]) -> Examples:
     """The rows at some places of a window, in that order."""
-    return from_rows(picked_columns(job, refs, places, columns_of(reads)), job.curation.source.shape)
+    rows = picked_columns(job, refs, places, columns_of(job, reads))
+    return from_rows(rows, job.curation.source.shape, len(job.classes))
 
 
 def picked_columns(
@@ -77,13 +89,26 @@ def picked_columns(
     return pa.concat_tables(found).take(np.argsort(order, kind="stable"))
 
 
-def columns_of(reads: Collection[str]) -> tuple[str, ...]:
-    return (*KEYS, *sorted(COLUMNS[payload] for payload in reads if payload in COLUMNS))
+def columns_of(job: Job, reads: Collection[str]) -> tuple[str, ...]:
+    given = GIVEN[job.curation.task]
+    return (*KEYS, given, *sorted(COLUMNS[payload] for payload in reads if payload in COLUMNS))
 
 
-def from_rows(rows: pa.Table, shape: Shape) -> Examples:
-    """Arrays of a slice of `rows`; pictures are decoded to uint8 (n, h, w, c)."""
+def given_of(rows: pa.Table, k: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """`labels` and `given` of Examples, from whichever column of GIVEN is there."""
+    if "label" in rows.column_names:
+        return ints_or_minus_one(rows["label"]), None
+    if "labels" in rows.column_names:
+        given = sets_to_array(rows["labels"], k)
+    else:
+        given = rows["target"].fill_null(np.nan).to_numpy()
+    return labels_of(given), given
+
+
+def from_rows(rows: pa.Table, shape: Shape, k: int) -> Examples:
+    """Arrays of a slice of `rows`; pictures are decoded to uint8 (n, h, w, c). k: of how many classes."""
     n, given = rows.num_rows, set(rows.column_names)
+    labels, of_task = given_of(rows, k)
     images = None
     if shape is not None and "image" in given:
         from tasks.ingest.images import decode
@@ -98,12 +123,13 @@ def from_rows(rows: pa.Table, shape: Shape) -> Examples:
     return Examples(
         ids=ids,
         keys=keys_of(rows["content_hash"]),
-        labels=ints_or_minus_one(rows["label"]),
+        labels=labels,
         images=images,
         features=vectors(rows["features"], n) if "features" in given else None,
         embedding=vectors(rows["embedding"], n) if "embedding" in given else None,
         trains=pc.equal(rows["split"], "train").to_numpy(),
         annotations=Annotations.from_arrow(ids, rows["annotations"]) if "annotations" in given else None,
+        given=of_task,
     )
 
 
@@ -120,36 +146,42 @@ def opinion(job: Job, soft: TableRef, rows: TableRef, teacher: str | None = None
     assert teach is not None
     with _loading:
         return read_opinion(
-            job.store.root, job.store.dataset, soft, rows, teacher or teach.ensemble.kind, len(job.classes)
+            job.store.root,
+            job.store.dataset,
+            soft,
+            rows,
+            teacher or teach.ensemble.kind,
+            GIVEN[job.curation.task],
+            len(job.classes),
         )
 
 
 @lru_cache(maxsize=8)
 def read_opinion(
-    root: str, dataset: str, soft: TableRef, rows: TableRef, teacher: str, n_classes: int
+    root: str, dataset: str, soft: TableRef, rows: TableRef, teacher: str, column: str, n_classes: int
 ) -> SoftLabels:
     store = Store(root, dataset)
     table = store.read([soft])
     names = table["teacher"]  # of a budgeted teacher, "budgeted:" and who of the two answered
     table = table.filter(pc.or_(pc.equal(names, teacher), pc.starts_with(names, f"{teacher}:")))
-    given = store.read([rows], ["id", "label"])
+    given = store.read([rows], ["id", column])
     if not table["id"].equals(given["id"]):
         raise StageFailed(f"soft_labels of {rows.partition} do not belong to its rows; run teach again")
-    return SoftLabels.from_arrow(table, ints_or_minus_one(given["label"]), n_classes)
+    return SoftLabels.from_arrow(table, given_of(given, n_classes)[0], n_classes)
 
 
 def labelled(job: Job, number: int, reads: Collection[str], span: tuple[int, int]) -> Labelled:
     """A run of rows of the window's partition `number` (from 0), with those of a detector's `reads`."""
     rows_ref, soft_ref = job.inputs["rows"][number], job.inputs["soft_labels"][number]
-    rows = from_rows(job.store.read([rows_ref], list(columns_of(reads)), span), None)
+    columns, k = list(columns_of(job, reads)), len(job.classes)
+    rows = from_rows(job.store.read([rows_ref], columns, span), None, k)
     # The table holds the opinions on a row side by side, the ensemble's last.
     m = soft_ref.rows // max(rows_ref.rows, 1)
     said = job.store.read([soft_ref], None, (span[0] * m, span[1] * m))
     wanted = range(m) if "opinions" in reads else [m - 1] if m else []
     opinions = [
-        SoftLabels.from_arrow(said.take(np.arange(i, said.num_rows, m)), rows.labels, len(job.classes))
-        for i in wanted
-    ] or [SoftLabels.from_arrow(said, rows.labels, len(job.classes))]
+        SoftLabels.from_arrow(said.take(np.arange(i, said.num_rows, m)), rows.labels, k) for i in wanted
+    ] or [SoftLabels.from_arrow(said, rows.labels, k)]
     if not np.array_equal(opinions[-1].ids, rows.ids):
         raise StageFailed(f"soft_labels of {rows_ref.partition} do not belong to its rows; run teach again")
     assert rows.trains is not None
@@ -162,6 +194,7 @@ def labelled(job: Job, number: int, reads: Collection[str], span: tuple[int, int
         embedding=rows.embedding,
         dynamics=dynamics_of(job, rows) if "dynamics" in reads else None,
         annotations=rows.annotations,
+        given=rows.given,
     )
 
 

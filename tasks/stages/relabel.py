@@ -13,7 +13,7 @@ from tasks.data import Evidence, Issues, State
 from tasks.detect.together import decisive
 from tasks.relabel import Policy
 from tasks.stages.base import Job, Stage
-from tasks.stages.reading import opinion
+from tasks.stages.reading import examples, opinion
 
 
 class RelabelStage(Stage):
@@ -68,12 +68,13 @@ def evidence(job: Job, start: int, stop: int) -> Evidence:
 
     A row is an issue if any detector says so, or that one which weighs the others; the first of them
     suggests the class. The table holds the findings on a row side by side, in the order of the
-    curation's detectors.
+    curation's detectors. Of multi_label, an answer is in doubt if any of them doubts it.
     """
     soft = opinion(job, job.own("soft_labels"), job.own("rows")).take(np.arange(start, stop))
+    k = len(job.classes) if job.curation.task == "multi_label" else None
     detectors = len(job.curation.detect)
     found = Issues.from_arrow(
-        job.store.read([job.own("issues")], None, (start * detectors, stop * detectors))
+        job.store.read([job.own("issues")], None, (start * detectors, stop * detectors)), k
     )
     by_row, heard = (len(soft), detectors), decisive(job.curation.detect)
     is_issue = found.is_issue.reshape(by_row)[:, heard]
@@ -81,4 +82,14 @@ def evidence(job: Job, start: int, stop: int) -> Evidence:
     first = is_issue.argmax(axis=1)[:, None]
     suggested = np.take_along_axis(found.suggested_label.reshape(by_row)[:, heard], first, axis=1)[:, 0]
     p_error = np.nan_to_num(found.p_error.reshape(by_row)[:, heard]).max(axis=1)
-    return Evidence(soft.ids, soft.labels, soft.pred_probs(), flagged, p_error, suggested)
+    before = doubts = None
+    if found.doubted is not None:
+        rows = examples(job, [job.own("rows")], (), (start, stop))
+        before = rows.given
+        doubts = np.asarray(found.doubted.reshape(*by_row, len(job.classes))[:, heard].any(axis=1))
+    score = None
+    if soft.values is not None:
+        before = examples(job, [job.own("rows")], (), (start, stop)).given
+        score = found.score.reshape(by_row)[:, heard].min(axis=1)
+    probs, values = soft.pred_probs(), soft.values
+    return Evidence(soft.ids, soft.labels, probs, flagged, p_error, suggested, before, doubts, values, score)

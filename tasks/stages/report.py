@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 from tasks.config import Curation
-from tasks.data import TRUSTED, State, ints_or_minus_one
+from tasks.data import TRUSTED, Examples, State, ints_or_minus_one
+from tasks.given import labels_of, sets_to_array
 from tasks.report.student import held_out, vectors
 from tasks.seeds import seed_of
 from tasks.stages.auditing import audit
@@ -63,22 +64,19 @@ class ReportStage(Stage):
         student = job.curation.report
         window = examples(job, job.inputs["rows"], seen(job))
         assert window.trains is not None
-        targets, usable = lessons(job, arm, window.labels)
+        targets, usable = lessons(job, arm, window)
         aside = held_out(window.keys)
         train, test = usable & window.trains & ~aside, aside
         seed = seed_of(job.curation.dataset, job.partition, student.identity(), int(number))
-        accuracy = student.accuracy(
-            window.take(train),
-            targets[train],
-            window.take(test),
-            yardstick(job)[test],
-            len(job.classes),
-            seed,
-            job.device,
-        )
-        return State(
-            {}, {"accuracy": accuracy if np.isfinite(accuracy) else None, "test_rows": int(test.sum())}
-        )
+        taught, judged, right = window.take(train), window.take(test), yardstick(job)[test]
+        if job.curation.task == "multi_label":
+            name, score = "f1", student.f1(taught, targets[train], judged, right, seed, job.device)
+        else:
+            name, score = (
+                "accuracy",
+                student.accuracy(taught, targets[train], judged, right, len(job.classes), seed, job.device),
+            )
+        return State({}, {name: score if np.isfinite(score) else None, "test_rows": int(test.sum())})
 
     def size(self, job: Job) -> int:
         return 1
@@ -114,8 +112,12 @@ def seen(job: Job) -> list[str]:
 
 
 def student_parts(job: Job) -> list[str]:
-    """A name for each student; none where there are no decisions, or no vectors to learn from."""
-    if "labels" not in job.inputs or vectors(examples(job, [job.own("rows")], seen(job))) is None:
+    """A name for each student; none where there are no decisions, no vectors to learn from, or no classes."""
+    if (
+        job.curation.task == "regression"
+        or "labels" not in job.inputs
+        or vectors(examples(job, [job.own("rows")], seen(job))) is None
+    ):
         return []
     return [f"{arm}-seed{seed}" for arm in ARMS for seed in range(job.curation.report.seeds)]
 
@@ -135,7 +137,7 @@ def trial_parts(job: Job) -> list[str]:
     return [f"{TRIAL}{seed}" for seed in range(method.seeds)] if len(tested_on(job, yardstick(job))) else []
 
 
-def lessons(job: Job, arm: str, given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def lessons(job: Job, arm: str, window: Examples) -> tuple[np.ndarray, np.ndarray]:
     """What an arm's students learn from: targets (n, n_classes) float32, and which rows (n,) bool.
 
     Curated: the decided label where it can be relied on, the ensemble's soft label where the decision
@@ -143,19 +145,35 @@ def lessons(job: Job, arm: str, given: np.ndarray) -> tuple[np.ndarray, np.ndarr
     """
     k = len(job.classes)
     if arm == "given":
-        return one_hot(given, k), given >= 0
-    decided = job.store.read(list(job.inputs["labels"]), ["label", "action"])
-    labels, actions = ints_or_minus_one(decided["label"]), decided["action"].to_numpy()
-    targets, softened = one_hot(labels, k), actions == "soften"
+        targets = one_hot(window.labels, k) if window.given is None else as_targets(window.given)
+        return targets, window.labels >= 0
+    if window.given is None:
+        decided = job.store.read(list(job.inputs["labels"]), ["label", "action"])
+        labels = ints_or_minus_one(decided["label"])
+        targets = one_hot(labels, k)
+    else:
+        decided = job.store.read(list(job.inputs["labels"]), ["labels", "action"])
+        sets = sets_to_array(decided["labels"], k)
+        labels, targets = labels_of(sets), as_targets(sets)
+    actions = decided["action"].to_numpy()
+    softened = actions == "soften"
     if softened.any():
         targets[softened] = soft_targets(job)[softened]
     return targets, (np.isin(actions, TRUSTED) & (labels >= 0)) | softened
 
 
+def as_targets(sets: np.ndarray) -> np.ndarray:
+    """(n, k) int8 as in Examples -> (n, k) float32, the probability of each class."""
+    targets: np.ndarray = (sets == 1).astype(np.float32)
+    return targets
+
+
 def soft_targets(job: Job) -> np.ndarray:
-    """The ensemble's probabilities over the window, each row summing to one."""
+    """The ensemble's probabilities over the window, each row summing to one where it has one class."""
     inputs = zip(job.inputs["soft_labels"], job.inputs["rows"], strict=True)
-    dense = np.concatenate([opinion(job, soft, rows).pred_probs() for soft, rows in inputs])
+    dense: np.ndarray = np.concatenate([opinion(job, soft, rows).pred_probs() for soft, rows in inputs])
+    if job.curation.task == "multi_label":
+        return dense
     return np.asarray(dense / dense.sum(axis=1, keepdims=True))
 
 
@@ -167,7 +185,9 @@ def one_hot(labels: np.ndarray, k: int) -> np.ndarray:
 
 
 def truths(job: Job) -> np.ndarray:
-    """The window's known true labels, -1 elsewhere; for measuring only."""
+    """The window's known true labels, -1 elsewhere, or sets (n, k) int8; for measuring only."""
+    if job.curation.task == "multi_label":
+        return sets_to_array(job.store.read(list(job.inputs["rows"]), ["truths"])["truths"], len(job.classes))
     return ints_or_minus_one(job.store.read(list(job.inputs["rows"]), ["truth"])["truth"])
 
 
@@ -179,5 +199,10 @@ def yardstick(job: Job) -> np.ndarray:
     """What students are judged by: the truth where the rows have it, else the labels relied on."""
     if against(job) == "truth":
         return truths(job)
+    if job.curation.task == "multi_label":
+        decided = job.store.read(list(job.inputs["labels"]), ["labels", "action"])
+        sets = sets_to_array(decided["labels"], len(job.classes))
+        sets[~np.isin(decided["action"].to_numpy(), TRUSTED)] = -1
+        return sets
     decided = job.store.read(list(job.inputs["labels"]), ["label", "action"])
     return np.where(np.isin(decided["action"].to_numpy(), TRUSTED), ints_or_minus_one(decided["label"]), -1)

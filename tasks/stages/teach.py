@@ -17,8 +17,8 @@ import pyarrow as pa
 
 from storage.snapshot import Snapshot, Window
 from tasks.config import Curation, Refit, Teach
-from tasks.data import SoftLabels, State
-from tasks.errors import StageFailed
+from tasks.data import Examples, SoftLabels, State
+from tasks.errors import BadInput, StageFailed
 from tasks.seeds import folds_of, seed_of
 from tasks.stages.asking import ENSEMBLE, MODELS, NLL_GRID, ask, together
 from tasks.stages.base import Job, Stage, by_row, load_state
@@ -26,7 +26,7 @@ from tasks.stages.hashing import digest_of
 from tasks.stages.lessons import Lesson, anchors, course, labels_name, windows
 from tasks.stages.paid import answers_name, asked
 from tasks.stages.reading import examples, picked
-from tasks.teach import Start, Teacher
+from tasks.teach import Start, Teacher, yes_no
 from tasks.teach.budgeted import Budgeted
 
 
@@ -95,6 +95,7 @@ class TeachStage(Stage):
 
     def fit(self, job: Job, part: str) -> State:
         """A teacher's state for a fold; or where all of this job's states lie, for whoever asks them."""
+        refuse_top_k(job)
         teachers = settings(job.curation).teachers
         if part == MODELS:
             last = {number: course(job, teachers[number])[-1] for number in trained(job.curation)}
@@ -133,15 +134,38 @@ class TeachStage(Stage):
             answered_by[name] = teacher.answered_by(np.isin(np.arange(len(rows)), places))
             fold_of[name] = np.where(np.isin(np.arange(len(rows)), places), outside, folds)
         tables = [
-            SoftLabels.from_pred_probs(rows.ids, rows.labels, np.exp(said), teach.top_k).to_arrow(
-                answered_by[name], fold_of[name]
-            )
+            encoded(job, rows, opinion(job, said)).to_arrow(answered_by[name], fold_of[name])
             for name, said in zip(names, log_probs, strict=True)
         ]
-        pred_probs = together(job, names, log_probs)
-        soft = SoftLabels.from_pred_probs(rows.ids, rows.labels, pred_probs, teach.top_k)
+        soft = encoded(job, rows, together(job, names, log_probs))
         tables.append(soft.to_arrow(teach.ensemble.kind, folds if all(cross_fitted) else outside))
         return {"soft_labels": by_row(tables)}
+
+
+def refuse_top_k(job: Job) -> None:
+    """Raises BadInput where some answers about a row would not be stored: they have no tail to be in."""
+    most, k = settings(job.curation).top_k, len(job.classes)
+    if job.curation.task == "multi_label" and most < k:
+        raise BadInput(
+            f"teach.top_k is {most}, and multi_label stores the answers to all of {job.curation.dataset}'s "
+            f"{k} classes; write top_k: {k} or more"
+        )
+
+
+def opinion(job: Job, said: np.ndarray) -> np.ndarray:
+    """One teacher's of what `ask` returns: probabilities (n, n_classes) or values (n,)."""
+    if job.curation.task == "multi_label":
+        return yes_no.probabilities(said)
+    return said[:, 0] if job.curation.task == "regression" else np.exp(said)
+
+
+def encoded(job: Job, rows: Examples, said: np.ndarray) -> SoftLabels:
+    """An opinion, probabilities (n, n_classes) or values (n,), as it is stored."""
+    if job.curation.task != "single_label":
+        assert rows.given is not None
+        encode = SoftLabels.from_values if job.curation.task == "regression" else SoftLabels.from_independent
+        return encode(rows.ids, rows.given, said)
+    return SoftLabels.from_pred_probs(rows.ids, rows.labels, said, settings(job.curation).top_k)
 
 
 def settings(curation: Curation) -> Teach:
@@ -178,15 +202,20 @@ def weigh(job: Job) -> State:
 
     teach, window, k = settings(job.curation), windows(job)[-1], len(job.classes)
     names = [name for teacher in teach.teachers for name in teacher.names()]
+    of_sets = job.curation.task == "multi_label"
     known = examples(job, window.refs, ())
     assert known.trains is not None
     places = np.flatnonzero((known.labels >= 0) & known.trains)
     if not len(places):
-        return teach.ensemble.fit(names, np.zeros((len(names), 0, k), np.float32), known.labels[places])
-    places = places[sample(known.keys[places], len(names), k)]
+        empty = np.zeros((len(names), 0, 2 if of_sets else k), np.float32)
+        return teach.ensemble.fit(names, empty, known.labels[places])
+    places = places[sample(known.keys[places], len(names), 2 * k if of_sets else k)]
     rows = picked(job, window.refs, places, payloads(job))
-    names, log_probs, _ = ask(job, rows, folds_of(rows.keys, teach.folds))
-    return teach.ensemble.fit(names, log_probs, rows.labels)
+    names, said, _ = ask(job, rows, folds_of(rows.keys, teach.folds))
+    if of_sets:
+        assert rows.given is not None
+        return teach.ensemble.fit(names, yes_no.log_probs(said), yes_no.answers(rows.given))
+    return teach.ensemble.fit(names, said, rows.labels)
 
 
 def numbers(part: str) -> tuple[int, int]:
@@ -229,7 +258,7 @@ def learn(job: Job, teacher: Teacher, lesson: Lesson, fold: int, known: State | 
     """Train on the other folds' rows, and add what this fold's own rows say of the temperature.
 
     The classes are those of the window and not the vocabulary's: what was learned stays valid when a
-    class appears that the window does not have. Raises NothingToLearn.
+    class appears that the window does not have. A value has no temperature. Raises NothingToLearn.
     """
     from tasks.teach.temperature import nll_grid
 
@@ -247,14 +276,28 @@ def learn(job: Job, teacher: Teacher, lesson: Lesson, fold: int, known: State | 
         raise NothingToLearn(
             f"teach of {lesson.partition}: no labelled training row outside fold {fold}; {way_out}"
         )
-    n_classes = int(window.labels[usable].max()) + 1
+    n_classes = classes_of(window.take(usable))
+    if not n_classes:
+        raise NothingToLearn(f"teach of {lesson.partition}: no row has any class; map the source's labels")
     seed = seed_of(job.curation.dataset, lesson.partition, teacher.learner().identity(), fold)
     start = Start(without_grid(known), lesson.new) if known else None
     state = teacher.fit(train, n_classes, seed, job.device, start)
+    if job.curation.task == "regression":
+        return state
     held = window.take(usable & (folds == fold))
     log_probs = teacher.predict(state, held, n_classes, job.device)[0]
-    judges = held.labels if teacher.tempered else held.labels[:0]
+    judges = held.labels
+    if held.given is not None:
+        log_probs, judges = yes_no.log_probs(log_probs), yes_no.answers(held.given[:, :n_classes])
+    judges = judges if teacher.tempered else judges[:0]
     return State({**state.arrays, NLL_GRID: nll_grid(log_probs[: len(judges)], judges)}, state.info)
+
+
+def classes_of(rows: Examples) -> int:
+    """How many of the vocabulary's classes there are up to the last one that a row has; of regression, 1."""
+    if rows.given is None or rows.given.ndim == 1:
+        return int(rows.labels.max()) + 1
+    return int(np.flatnonzero((rows.given == 1).any(axis=0)).max(initial=-1)) + 1
 
 
 def without_grid(state: State) -> State:

@@ -62,7 +62,7 @@ def read_trusted(
     root: str, dataset: str, rows: tuple[TableRef, ...], labels: tuple[TableRef, ...], on_trial: bool
 ) -> Trusted:
     store = Store(root, dataset)
-    window = from_rows(store.read(rows, list(KEYS)), None)
+    window = from_rows(store.read(rows, [*KEYS, "label"]), None, 0)
     decided = store.read(labels, ["label", "action"])
     assert window.trains is not None
     keep = pc.is_in(decided["action"], pa.array(TRUSTED)).to_numpy() & window.trains

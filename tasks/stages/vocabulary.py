@@ -9,7 +9,7 @@ their index too; rows that arrive with one are rejects.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ import pyarrow as pa
 from storage.classes import extend, former_names, rename, vocabulary
 from tasks.config import Curation
 from tasks.errors import BadInput
+from tasks.impossible import MOST_CLASSES
 from tasks.ingest import RAW
 from tasks.stages.base import Job
 
@@ -31,10 +32,14 @@ def names_identity(curation: Curation) -> list[Any]:
 
 def renamed(batch: pa.RecordBatch, names: Mapping[str, str]) -> pa.RecordBatch:
     """A batch of RAW with labels and truths under the names that their classes have now."""
-    for column in ("label", "truth") if names else ():
+    for column in ("label", "truth", "labels", "truths") if names else ():
         at = RAW.get_field_index(column)
-        found = pl.Series(batch[column], dtype=pl.String).replace(names)
-        batch = batch.set_column(at, RAW.field(at), found.to_arrow().cast(pa.string()))
+        found = pl.Series(batch[column])
+        if found.dtype == pl.List:
+            found = found.list.eval(pl.element().replace(names))
+        else:
+            found = found.cast(pl.String).replace(names)
+        batch = batch.set_column(at, RAW.field(at), found.to_arrow().cast(RAW.field(at).type))
     return batch
 
 
@@ -67,13 +72,38 @@ def learn_classes(job: Job, found: pa.ChunkedArray) -> None:
         extend(job.store, declared[len(known) :])
 
 
-def label_defects(job: Job, labels: pl.Series) -> Iterator[tuple[np.ndarray, str, str]]:
-    """What can be wrong with a label: which rows it befalls, its code, and a detail to put the label in."""
-    retired = set(job.curation.retired)
-    known = pl.Series(vocabulary(job.store), dtype=pl.String)
-    yield labels.is_in(sorted(retired)).fill_null(False).to_numpy(), "retired_class", "{} is retired"
-    is_unknown = labels.is_not_null() & ~labels.is_in(known.implode())
-    yield is_unknown.to_numpy(), "unknown_label", "{} is not one of the classes"
+def label_defects(job: Job, labels: pl.Series) -> Iterator[tuple[np.ndarray, str, pl.Expr]]:
+    """What can be wrong with a label, or with one of several: which rows it befalls, its code, the detail."""
+    each = labels if labels.dtype == pl.List else pl.select(pl.concat_list(labels)).to_series()
+    given = pl.element().drop_nulls()
+    retired = pl.lit(pl.Series(sorted(job.curation.retired), dtype=pl.String).implode())
+    known = pl.lit(pl.Series(vocabulary(job.store), dtype=pl.String).implode())
+    for code, why, is_wrong in (
+        ("retired_class", "retired", given.is_in(retired)),
+        ("unknown_label", "not one of the classes", ~given.is_in(known)),
+    ):
+        strange = each.list.eval(given.filter(is_wrong)).list.first()
+        yield strange.is_not_null().to_numpy(), code, pl.format(f"{{}} is {why}", strange)
+
+
+def refuse_too_many(job: Job) -> None:
+    """Raises BadInput where a set of classes is drawn from more of them than windows can hold."""
+    classes = len(vocabulary(job.store))
+    if job.curation.task == "multi_label" and classes > MOST_CLASSES:
+        raise BadInput(
+            f"{job.curation.dataset} has {classes:,} classes, and multi_label takes {MOST_CLASSES:,}; "
+            "leave rare ones out of its source, and ingest under another name"
+        )
+
+
+def indexed_sets(sets: pa.ChunkedArray, classes: Sequence[str]) -> pa.Array:
+    """Lists of names as lists of class indices, sorted and each once; null stays null."""
+    names = pl.Series(sets).cast(pl.List(pl.String))
+    index = pl.element().replace_strict(
+        list(classes), range(len(classes)), default=None, return_dtype=pl.Int32
+    )
+    found = names.list.eval(index).list.unique().list.sort()
+    return found.to_arrow().cast(pa.list_(pa.int32()))
 
 
 def natural(name: str) -> tuple[int, str]:

@@ -34,7 +34,8 @@ class Start:
 
 
 class Teacher(Method, ABC):
-    """Learns from labelled rows and gives class probabilities for others.
+    """Learns from labelled rows and gives class probabilities for others: of multi_label, one a class that
+    the class applies; of regression, a value.
 
     `reads` names what it looks at. A teacher with `cross_fitted = False` is not trained here
     (`precomputed`): its `fit` is never called and its state is empty. One that `records_dynamics` leaves
@@ -66,18 +67,25 @@ class Teacher(Method, ABC):
         """Learn from `train` (every label in 0..n_classes-1). Depends on its arguments alone: one thread.
 
         Classes absent from `train` get a probability near zero, never an error; a single class
-        present is a legal training set. With `start` it may go on from what was learned before, which may
-        know other classes, in less time; a teacher is free to ignore it. Raises BadTraining.
+        present is a legal training set. Of multi_label, `train.given` (n, k) has at least n_classes
+        columns, of which the first are asked about. With `start` it may go on from what was learned before,
+        which may know other classes, in less time; a teacher is free to ignore it. Raises BadTraining.
         """
 
     @abstractmethod
     def predict(self, state: State, examples: Examples, n_classes: int, device: str) -> np.ndarray:
-        """Log-probabilities, float32 (len(self.names()), n, n_classes), finite. Row-wise: a row's
-        answer does not depend on the other rows. `n_classes` may have grown since the fit."""
+        """Log-probabilities, float32 (len(self.names()), n, n_classes), finite; of multi_label, log-odds; of
+        regression, values, float64 (len(self.names()), n, 1). Row-wise: a row's answer does not depend on
+        the other rows. `n_classes` may have grown since the fit. Of which task a row is, `state` must tell,
+        or `examples.given`."""
 
 
 class Ensemble(Method, ABC):
-    """Makes one opinion of several teachers'. One that is `fitted` learns from the window's labels first."""
+    """Makes one opinion of several teachers'. One that is `fitted` learns from the window's labels first.
+
+    Of multi_label it sees the answers of all rows, each as a row of two classes (`yes_no`); of regression,
+    `together` is asked instead.
+    """
 
     fitted: ClassVar[bool] = False
 
@@ -90,6 +98,10 @@ class Ensemble(Method, ABC):
     def apply(self, names: Sequence[str], log_probs: np.ndarray, state: State) -> np.ndarray:
         """Probabilities, float32 (n, k), each row by itself. `names` are those of the teachers that were
         asked, (m, n, k): all that `fit` saw, or some of them."""
+
+    def together(self, names: Sequence[str], values: np.ndarray) -> np.ndarray:
+        """Of regression: values (m, n) float64 -> one a row, float64 (n,)."""
+        raise NotImplementedError(f"{self.kind} is for classes; leave regression out of its tasks")
 
 
 from tasks.teach.annotators import Annotators  # noqa: E402

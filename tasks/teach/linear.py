@@ -7,6 +7,9 @@ used. The embedding is first standardised by the training rows' mean and deviati
 means the same whatever the encoder's units. Assumes that the encoder has made the classes nearly linearly
 separable; on raw pixels it is a baseline. Started from an earlier solution, it takes fewer steps to the
 same minimum, within the tolerance. Cost: 4 n e k operations a step, some tens of steps.
+
+Where several classes may apply to a row, it is one such regression a class (see `one_vs_rest`); where rows
+have a number, it is linear least squares with the penalty 1 / c (see `ridge`), found without steps.
 """
 
 from __future__ import annotations
@@ -17,8 +20,10 @@ import numpy as np
 from pydantic import Field
 
 from tasks.data import Examples, State
+from tasks.method import Task
 from tasks.teach import BadTraining, Start, Teacher
 from tasks.teach.rowwise import BLOCK_ROWS, embedding_of, in_blocks, one_thread, over_vocabulary
+from tasks.teach.yes_no import every_class
 
 
 class Linear(Teacher):
@@ -29,6 +34,7 @@ class Linear(Teacher):
     paper: ClassVar[str] = "Bishop, Pattern Recognition and Machine Learning, 2006, section 4.3.4"
     reads: ClassVar[Literal["images", "embedding", "nothing"]] = "embedding"
     memory: ClassVar[int | None] = 2**30
+    tasks: ClassVar[frozenset[Task]] = frozenset({"single_label", "multi_label", "regression"})
 
     c: float = Field(
         1.0, gt=0, le=1e6, description="inverse strength of the L2 penalty: smaller follows noisy labels less"
@@ -41,12 +47,17 @@ class Linear(Teacher):
         """Weights of the classes present; `device` is not used. See Teacher.fit.
 
         State: coef float64 (p, e), intercept float64 (p,), classes int64 (p,), mean and scale float32 (e,).
+        Of other tasks than single_label, in `info`, also the task.
         """
         if not len(train):
             raise BadTraining("teach.teachers: linear has no labelled rows to learn from; ingest some first")
         embedding = embedding_of(train, self.kind)
         with one_thread():
             mean, scale, x = _standardised(embedding)
+            if train.given is not None and train.given.ndim == 1:
+                return self._of_numbers(train.given, mean, scale, x)
+            if train.given is not None:
+                return self._of_sets(train.given[:, :n_classes], mean, scale, x)
             classes, labels = np.unique(train.labels, return_inverse=True)
             coef, intercept, iterations = np.zeros((1, embedding.shape[1])), np.zeros(1), 0
             if len(classes) > 1:
@@ -60,19 +71,45 @@ class Linear(Teacher):
         arrays = {"mean": mean, "scale": scale, "coef": coef, "intercept": intercept}
         return State(arrays | {"classes": classes.astype(np.int64)}, {"iterations": iterations})
 
+    def _of_sets(self, given: np.ndarray, mean: np.ndarray, scale: np.ndarray, x: np.ndarray) -> State:
+        from tasks.teach import one_vs_rest
+
+        coef, intercept, iterations = one_vs_rest.fit(x, given, self.c, self.max_iter)
+        arrays = {"mean": mean, "scale": scale, "coef": coef, "intercept": intercept}
+        arrays |= {"classes": np.arange(given.shape[1], dtype=np.int64)}
+        return State(arrays, {"iterations": iterations, "task": "multi_label"})
+
+    def _of_numbers(self, given: np.ndarray, mean: np.ndarray, scale: np.ndarray, x: np.ndarray) -> State:
+        from tasks.teach import ridge
+
+        weights, intercept = ridge.fit(x, given, 1 / self.c)
+        arrays = {"mean": mean, "scale": scale, "coef": weights[None], "intercept": np.array([intercept])}
+        return State(arrays | {"classes": np.zeros(1, np.int64)}, {"task": "regression"})
+
     def predict(self, state: State, examples: Examples, n_classes: int, device: str) -> np.ndarray:
-        """Float32 (1, n, n_classes); classes never seen get 1e-6 before rows are summed to 1 again."""
+        """Float32 (1, n, n_classes); classes never seen get 1e-6 before rows are summed to 1 again. Of
+        multi_label, log-odds; those of a class never seen are of 1e-6. Of regression, float64 (1, n, 1)."""
         a = state.arrays
         coef = np.ascontiguousarray(a["coef"].T)
 
+        def logits_of(embedding: np.ndarray) -> np.ndarray:
+            rows = ((embedding - a["mean"]) / a["scale"]).astype(np.float64)
+            return np.asarray(rows @ coef + a["intercept"])
+
         def judge(embedding: np.ndarray) -> np.ndarray:
-            logits = ((embedding - a["mean"]) / a["scale"]).astype(np.float64) @ coef + a["intercept"]
+            logits = logits_of(embedding)
             odds = np.exp(logits - logits.max(axis=1, keepdims=True))
             return np.asarray(odds / odds.sum(axis=1, keepdims=True))
 
+        task = state.info.get("task")
         with one_thread():
-            probs = in_blocks(judge, embedding_of(examples, self.kind), len(a["classes"]))
-        return over_vocabulary(probs, a["classes"], n_classes)[None]
+            embedding = embedding_of(examples, self.kind)
+            found = in_blocks(logits_of if task else judge, embedding, len(a["classes"]))
+        if task == "regression":
+            return found[None]
+        if task == "multi_label":
+            return every_class(found, n_classes)[None]
+        return over_vocabulary(found, a["classes"], n_classes)[None]
 
 
 def _standardised(embedding: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

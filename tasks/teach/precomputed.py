@@ -21,7 +21,9 @@ import pyarrow.parquet as pq
 from pydantic import Field
 
 from tasks.data import Examples, State
+from tasks.method import Task
 from tasks.teach import BadTraining, Start, Teacher
+from tasks.teach.yes_no import log_odds
 
 FLOOR = 1e-12
 """Stands for probability 0, whose logarithm is not finite."""
@@ -38,11 +40,14 @@ class Precomputed(Teacher):
     paper: ClassVar[str] = ""
     reads: ClassVar[Literal["images", "embedding", "nothing"]] = "nothing"
     cross_fitted: ClassVar[bool] = False
+    tasks: ClassVar[frozenset[Task]] = frozenset({"single_label", "multi_label", "regression"})
 
     path: str = Field(min_length=1, description="Parquet file, relative to the YAML file")
     id: str = Field("id", min_length=1, description="column that holds the rows' ids")
     teachers: tuple[str, ...] = Field(
-        min_length=1, description="columns of probabilities, each a list<float> with one number a class"
+        min_length=1,
+        description="columns of probabilities, each a list<float> with one number a class; of regression, of "
+        "predicted numbers",
     )
 
     def names(self) -> tuple[str, ...]:
@@ -63,11 +68,19 @@ class Precomputed(Teacher):
     def predict(self, state: State, examples: Examples, n_classes: int, device: str) -> np.ndarray:
         """Float32 (len(teachers), n, n_classes): the file's probabilities, at least 1e-12, as logarithms.
 
-        They are not rescaled: exp() gives them back. Raises BadTraining if the file or a column is missing,
-        or a row has no probabilities, too few or too many, or numbers that are none.
+        They are not rescaled: exp() gives them back. Of multi_label, where those of a row need not sum to
+        1, as log-odds; of regression the file's numbers, float64 (len(teachers), n, 1). Raises BadTraining
+        if the file or a column is missing, or a row has no probabilities, too few or too many, or numbers
+        that are none.
         """
-        table = self._rows(examples.ids)
-        judged = [self._column(table[name], name, examples.ids, n_classes) for name in self.teachers]
+        table, one_class = self._rows(examples.ids), examples.given is None
+        if examples.given is not None and examples.given.ndim == 1:
+            return np.stack([self._numbers(table[name], name, examples.ids) for name in self.teachers])
+        judged = [
+            self._column(table[name], name, examples.ids, n_classes, one_class) for name in self.teachers
+        ]
+        if not one_class:
+            return log_odds(np.stack(judged), FLOOR)
         log_probs: np.ndarray = np.log(np.maximum(np.stack(judged), FLOOR)).astype(np.float32)
         return log_probs
 
@@ -95,7 +108,9 @@ class Precomputed(Teacher):
         read = file.read_row_groups(needed.tolist(), columns=columns, use_threads=False)
         return read.take(pa.array(first[np.searchsorted(needed, group)] + rows - starts[group]))
 
-    def _column(self, column: pa.ChunkedArray, name: str, ids: np.ndarray, n_classes: int) -> np.ndarray:
+    def _column(
+        self, column: pa.ChunkedArray, name: str, ids: np.ndarray, n_classes: int, one_class: bool
+    ) -> np.ndarray:
         if not (
             pa.types.is_list(column.type)
             or pa.types.is_large_list(column.type)
@@ -111,8 +126,15 @@ class Precomputed(Teacher):
         inside = ((probs >= 0) & (probs <= 1)).all(axis=1)  # NaN is neither
         self._refuse(ids, ~inside, f"have numbers outside 0..1 in {name}")
         off = np.abs(probs.sum(axis=1) - 1) > TOLERANCE
-        self._refuse(ids, off, f"have probabilities in {name} that do not sum to 1")
+        self._refuse(ids, off & one_class, f"have probabilities in {name} that do not sum to 1")
         return np.asarray(probs)
+
+    def _numbers(self, column: pa.ChunkedArray, name: str, ids: np.ndarray) -> np.ndarray:
+        if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
+            raise BadTraining(f"{self.path}: column {name} is {column.type}, must hold numbers")
+        values = column.cast(pa.float64()).fill_null(np.nan).to_numpy()
+        self._refuse(ids, ~np.isfinite(values), f"have no finite number in {name}")
+        return np.asarray(values[:, None])
 
     def _refuse(self, ids: np.ndarray, bad: np.ndarray, what: str) -> None:
         if bad.any():

@@ -67,13 +67,15 @@ def fit(
     penalty: float,
     max_iter: int,
     first: tuple[np.ndarray, np.ndarray] | None = None,
+    root: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Weights (k, d) and intercepts (k,) float64 at the minimum, and the steps it took.
 
-    x: (n, d) float32, standardised. first: weights and intercepts to start from instead of zero.
+    x: (n, d) float32, standardised. first: weights and intercepts to start from instead of zero. root:
+    what `root_of` gives for these rows and this penalty, where it is known already.
     """
     d, loss = x.shape[1], Loss(x, labels, k, penalty)
-    root = _root(x, penalty)
+    root = root_of(x, penalty) if root is None else root
     back = solve_triangular(root, np.eye(d), lower=True)
     steepest = np.inf
 
@@ -101,7 +103,7 @@ def fit(
     return np.ascontiguousarray(coef), np.ascontiguousarray(intercept), int(found.nit)
 
 
-def _root(x: np.ndarray, penalty: float) -> np.ndarray:
+def root_of(x: np.ndarray, penalty: float) -> np.ndarray:
     """The lower triangular L of L L' = X'X/(2n) + penalty I, from evenly spaced rows."""
     n, d = x.shape
     some = x[:: max(n // max(MOMENT_ROWS, 4 * d), 1)].astype(np.float64)

@@ -18,6 +18,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from tasks.data import State
+from tasks.method import Task
 from tasks.noise_matrix import fit, mixture
 from tasks.teach import Ensemble
 
@@ -29,6 +30,7 @@ class Stacked(Ensemble):
     revision: ClassVar[int] = 2
     paper: ClassVar[str] = "Patrini et al., Making Deep Neural Networks Robust to Label Noise, CVPR 2017"
     fitted: ClassVar[bool] = True
+    tasks: ClassVar[frozenset[Task]] = frozenset({"single_label", "multi_label"})
 
     def fit(self, names: Sequence[str], log_probs: np.ndarray, labels: np.ndarray) -> State:
         """Arrays: `weights` (m,) and `noise_matrix` (k, k) float64, as in `noise_matrix.Stack`. Info:

@@ -19,6 +19,7 @@ from tasks.data import (
     keys_of,
     lists_to_array,
 )
+from tasks.given import array_to_sets, sets_to_array
 
 HALF_A_UNIT = 0.5 / ONE + 1e-7  # 1e-7: what float32 adds to p
 
@@ -226,3 +227,57 @@ def test_keys_are_the_first_64_bits_of_the_hash() -> None:
     hashes = pa.array(["00000000000000ff" + "7" * 48, "8000000000000000" + "0" * 48])
     assert keys_of(hashes).tolist() == [255, 2**63]
     assert keys_of(hashes.slice(0, 0)).shape == (0,)
+
+
+GIVEN = np.array([[1, 0, 1], [0, 0, 0], [-1, -1, -1]], np.int8)
+
+
+def test_probabilities_of_a_set_are_each_their_own() -> None:
+    probs = np.array([[0.5, 1.0, 0.25], [0.0, 0.0, 0.0], [1.0, 1.0, 0.5]])
+    soft = SoftLabels.from_independent(ids_of(3), GIVEN, probs)
+    assert soft.classes.tolist() == [[1, 0, 2], [0, 1, 2], [0, 1, 2]]
+    assert soft.weights.tolist() == [[32767, 16384, 8192], [0, 0, 0], [32767, 32767, 16384]]
+    assert soft.given_weight.tolist() == [8192, 0, 0]
+    assert soft.labels.tolist() == [0, 0, -1]
+    assert soft.tail.tolist() == [0, 0, 0]
+    assert soft.pred_probs() == pytest.approx(probs, abs=HALF_A_UNIT)
+
+
+@cases
+@given(st.integers(0, 20), st.integers(1, 9), st.integers(0, 2**32 - 1))
+def test_sets_and_their_soft_labels_survive_a_table(n: int, k: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    given_sets = random.integers(0, 2, (n, k)).astype(np.int8)
+    given_sets[random.random(n) < 0.3] = -1
+    column = pa.chunked_array([array_to_sets(given_sets)])
+    assert np.array_equal(sets_to_array(column, k), given_sets)
+    assert np.array_equal(sets_to_array(column.slice(n // 2), k), given_sets[n // 2 :])
+    soft = SoftLabels.from_independent(ids_of(n), given_sets, random.random((n, k)))
+    table = soft.to_arrow("t", np.zeros(n, np.int16))
+    again = SoftLabels.from_arrow(table, soft.labels, k)
+    assert again.values is None
+    assert np.array_equal(again.pred_probs().reshape(-1), soft.pred_probs().reshape(-1))
+
+
+def test_nobody_said_and_none_applies_are_two_things() -> None:
+    column = pa.chunked_array([pa.array([[2, 0], [], None], pa.list_(pa.int32()))])
+    assert np.array_equal(sets_to_array(column, 3), GIVEN)
+    assert array_to_sets(GIVEN).to_pylist() == [[0, 2], [], None]
+
+
+def test_values_survive_a_table_bit_for_bit() -> None:
+    given_numbers, values = np.array([0.1, np.nan, 3.0]), np.array([0.1, 1e300, -0.0])
+    soft = SoftLabels.from_values(ids_of(3), given_numbers, values)
+    assert soft.labels.tolist() == [0, -1, 0]
+    assert soft.n_classes == 0
+    again = SoftLabels.from_arrow(soft.to_arrow("t", np.zeros(3, np.int16)), soft.labels, 0)
+    assert again.values is not None
+    assert again.values.tobytes() == values.tobytes()
+    assert again.classes.shape == (3, 0)
+    assert again.take(np.array([2, 0])).values.tolist() == [-0.0, 0.1]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_value_that_is_no_number_is_refused(bad: float) -> None:
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        SoftLabels.from_values(ids_of(1), np.array([1.0]), np.array([bad]))

@@ -11,10 +11,10 @@ from pydantic import ValidationError
 from sklearn.datasets import load_digits
 
 from tasks.ingest import RAW, BadSource
-from tasks.ingest.sklearn_digits import SklearnDigits
+from tasks.ingest.sklearn_digits import DigitFacts, Digits, SklearnDigits
 
 
-def read(source: SklearnDigits) -> list[pa.Table]:
+def read(source: Digits) -> list[pa.Table]:
     return [pa.Table.from_batches(source.read(p), schema=RAW) for p in source.partitions()]
 
 
@@ -76,3 +76,22 @@ def test_impossible_fields_are_refused() -> None:
     for fields in ({"days": 0}, {"planted_noise": 1.0}, {"planted_noise": -0.1}):
         with pytest.raises(ValidationError):
             SklearnDigits(**fields)  # type: ignore[arg-type]
+
+
+def test_of_every_digit_three_facts_are_asked() -> None:
+    (day,) = read(DigitFacts(days=1))
+    (digits,) = read(SklearnDigits(days=1))
+    assert day["id"].equals(digits["id"])
+    assert day["image"].equals(digits["image"])
+    assert day["labels"].equals(day["truths"])
+    said = dict(zip(digits["label"].to_pylist(), day["labels"].to_pylist(), strict=True))
+    assert said["0"] == ["even", "loop"]
+    assert said["8"] == ["even", "above_four", "loop"]
+    assert said["1"] == said["3"] == []
+    assert DigitFacts().task == "multi_label"
+
+
+def test_planted_noise_turns_that_share_of_the_answers_round_and_keeps_the_truth() -> None:
+    (day,) = read(DigitFacts(days=1, planted_noise=0.05))
+    pairs = zip(day["labels"].to_pylist(), day["truths"].to_pylist(), strict=True)
+    assert sum(len(set(given) ^ set(true)) for given, true in pairs) == round(0.05 * 3 * 1797)

@@ -152,3 +152,18 @@ def test_one_row_in_five_is_held_out_by_its_content_alone() -> None:
 def test_steps_must_be_positive() -> None:
     with pytest.raises(ValidationError):
         Student(steps=0)
+
+
+def test_sets_are_learned_class_by_class_and_judged_by_macro_f1() -> None:
+    """The three classes of the blobs, and a fourth that goes with the first two of them."""
+    (a, a_labels), (b, b_labels) = blobs(90), blobs(60)
+
+    def sets(labels: np.ndarray) -> np.ndarray:
+        return np.column_stack([np.eye(3)[labels], labels < 2]).astype(np.int8)
+
+    unknown = np.full((60, 4), -1, np.int8)
+    score = QUICK.f1(a, sets(a_labels).astype(np.float32), b, sets(b_labels), 0, "cpu")
+    assert score > 0.95
+    wrong = QUICK.f1(a, 1 - sets(a_labels).astype(np.float32), b, sets(b_labels), 0, "cpu")
+    assert wrong < 0.5
+    assert np.isnan(QUICK.f1(a, sets(a_labels).astype(np.float32), b, unknown, 0, "cpu"))

@@ -10,7 +10,7 @@ from scipy.optimize import check_grad
 from sklearn.linear_model import LogisticRegression
 
 from tasks.teach.rowwise import one_thread
-from tasks.teach.softmax import BLOCK_ROWS, TOLERANCE, Loss, _root, fit
+from tasks.teach.softmax import BLOCK_ROWS, TOLERANCE, Loss, fit, root_of
 
 
 @pytest.fixture(autouse=True)
@@ -85,7 +85,7 @@ def test_it_stops_where_it_is_told_to() -> None:
 def test_in_its_own_coordinates_the_curvature_is_at_most_one() -> None:
     """Boehning's bound, at the weights where the Hessian is largest: none, with two classes."""
     x = valley(400, 5)[0].astype(np.float64)
-    root = _root(x, 1e-2)
+    root = root_of(x, 1e-2)
     hessian = np.kron(np.array([[0.25, -0.25], [-0.25, 0.25]]), x.T @ x / 400) + 1e-2 * np.eye(10)
     back = np.kron(np.eye(2), np.linalg.inv(root))
     assert np.linalg.eigvalsh(back @ hessian @ back.T).max() <= 1 + 1e-5
