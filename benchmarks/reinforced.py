@@ -70,8 +70,8 @@ def compared(rows: str, progress: Progress) -> list[Figure]:
         for arm, lesson in lessons.items():
             probs = student(lesson, images, STEPS[rows], seed)
             right = probs.argmax(axis=1) == truth
-            error = expected_calibration_error(probs.max(axis=1), right)
-            found[arm].append((float(right.mean()), error))
+            calibration = expected_calibration_error(probs.max(axis=1), right)
+            found[arm].append((float(right.mean()), calibration))
     accuracy = {arm: statistics.mean(a for a, _ in runs) for arm, runs in found.items()}
     error = {arm: statistics.mean(e for _, e in runs) for arm, runs in found.items()}
     gain = round(100 * (accuracy["reinforced"] - accuracy["curated"]), 6)
