@@ -3,12 +3,14 @@
 A class is a fit of its own. What it gives is named by what decides it, the class's rows and little
 else, and kept under the last partition that has such a row: a night does again only the classes
 that it changed, and whoever comes later, in any order, arrives at the same bytes. A shard is a run
-of classes; it puts the table together.
+of classes; it puts the table together. Methods that make all classes together (`Joint`) have a fit of
+the rows that they learn from first, kept alike, and the class takes its part out of that.
 """
 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,15 +20,19 @@ import pyarrow as pa
 from storage.snapshot import Snapshot, Window
 from storage.tables import conform, file_schema
 from tasks.config import Curation
-from tasks.data import ONE, State, array_to_lists
-from tasks.distill import Distilled, Distiller
+from tasks.data import ONE, Examples, State, array_to_lists
+from tasks.distill import Distilled, Distiller, Joint, Maker
+from tasks.distill.random import draw_rows
 from tasks.seeds import seed_of
 from tasks.stages.asking import judged, judges, looked_at, soft_labels
 from tasks.stages.base import Job, Stage, load_state, spans
 from tasks.stages.dynamics import dynamics_of
 from tasks.stages.hashing import digest_of
 from tasks.stages.reading import picked, picked_columns
-from tasks.stages.trusted import rows_of, trusted
+from tasks.stages.trusted import decided, rows_of, trusted
+
+TOGETHER = "together"
+"""The fit that all classes are cut from."""
 
 PAYLOADS = ["image", "text", "features"]
 
@@ -52,21 +58,31 @@ class DistillStage(Stage):
         return {**found, "soft_labels": snapshot.own("soft_labels", partition)} if needed else found
 
     def rounds(self, job: Job) -> list[list[str]]:
-        return [[f"class{label}" for label in trusted(job).classes]]
+        parts = [f"class{label}" for label in trusted(job).classes]
+        return [[TOGETHER], parts] if parts and isinstance(method(job.curation), Joint) else [parts]
 
     def place(self, job: Job, part: str) -> tuple[str, str]:
-        """Under the last partition that has a row of the class."""
+        """Under the last partition that has a row of the class, or one of those that all are made from."""
+        if part == TOGETHER:
+            return under(job, learned(job)), f"distill-{digest_together(job)}"
         label = int(part.removeprefix("class"))
-        ends = np.cumsum([ref.rows for ref in job.inputs["rows"]])
-        last = int(np.searchsorted(ends, trusted(job).places(label)[-1], side="right"))
-        return job.inputs["rows"][last].partition, f"distill-{digest(job, label)}"
+        return under(job, trusted(job).places(label)), f"distill-{digest(job, label)}"
 
     def states_used(self, job: Job) -> list[str]:
-        return ["/".join(self.place(job, f"class{label}")) for label in trusted(job).classes]
+        return ["/".join(self.place(job, part)) for parts in self.rounds(job) for part in parts]
 
     def fit(self, job: Job, part: str) -> State:
-        """One class distilled; see `packed`."""
-        label, distiller = int(part.removeprefix("class")), method(job.curation)
+        """One class distilled, see `packed`; or what all are cut from."""
+        distiller = method(job.curation)
+        if part == TOGETHER:
+            assert isinstance(distiller, Joint)
+            seed = seed_of(job.curation.dataset, distiller.identity())
+            return distiller.fit(decided(job, learned(job), distiller.reads), seed, job.device)
+        label = int(part.removeprefix("class"))
+        if isinstance(distiller, Joint):
+            made = within_class(job, label, distiller.cut(state_together(job), label))
+            return packed(made, *said(job, label, made))
+        assert isinstance(distiller, Distiller)
         later = (other for other in trusted(job).classes if other > label)
         stale = (n for n in later if not job.store.has_state(*self.place(job, f"class{n}")))
         rows = rows_of(job, label, stale, distiller.reads)
@@ -87,46 +103,106 @@ class DistillStage(Stage):
         return {"distilled": pa.concat_tables([file_schema("distilled").empty_table(), *tables])}
 
 
-def method(curation: Curation) -> Distiller:
+def method(curation: Curation) -> Maker:
     assert curation.distill is not None
     return curation.distill
 
 
-def depends_on_teachers(distiller: Distiller) -> bool:
+def depends_on_teachers(distiller: Maker) -> bool:
     """Whether a class has to be done again when the teachers change."""
     return distiller.asks or distiller.labels == "soft" or "dynamics" in distiller.reads
 
 
+def under(job: Job, places: np.ndarray) -> str:
+    """The last partition that holds one of some rows of the window."""
+    ends = np.cumsum([ref.rows for ref in job.inputs["rows"]])
+    return job.inputs["rows"][int(np.searchsorted(ends, places.max(), side="right"))].partition
+
+
 def digest(job: Job, label: int) -> str:
     """What decides the result of a class: its rows, in order, and how they are looked at."""
-    distiller, curation, known = method(job.curation), job.curation, trusted(job)
-    places = known.places(label)
-    decides: list[Any] = [
-        *(curation.dataset, label, distiller.identity(), curation.device, curation.source.shape),
-        hashlib.blake2b(known.rows.keys[places].astype("<u8").tobytes(), digest_size=16).hexdigest(),
-    ]
-    if "embedding" in distiller.reads and curation.ingest.encoder:
-        decides.append(curation.ingest.encoder.identity())
+    distiller = method(job.curation)
+    decides = [label, *decided_by(job, trusted(job).places(label))]
+    if isinstance(distiller, Joint):
+        decides += [digest_together(job), len(job.classes) if distiller.labels == "static" else None]
     if distiller.asks or distiller.labels == "soft":
         decides.append(judges(job))
-    if "dynamics" in distiller.reads:
-        dynamics = dynamics_of(job, known.rows.take(places)).astype("<f4")
-        decides.append(hashlib.blake2b(dynamics.tobytes(), digest_size=16).hexdigest())
     return digest_of(decides)
+
+
+def digest_together(job: Job) -> str:
+    """What decides what all classes are cut from: the rows learned from, in order, and their labels."""
+    places = learned(job)
+    return digest_of([TOGETHER, hashed(trusted(job).labels[places], "<i4"), *decided_by(job, places)])
+
+
+def decided_by(job: Job, places: np.ndarray) -> list[Any]:
+    """Some rows of the window, in order, and how they are looked at."""
+    distiller, curation, rows = method(job.curation), job.curation, trusted(job).rows
+    decides = [curation.dataset, distiller.identity(), curation.device, curation.source.shape]
+    decides.append(hashed(rows.keys[places], "<u8"))
+    if "embedding" in distiller.reads and curation.ingest.encoder:
+        decides.append(curation.ingest.encoder.identity())
+    if "dynamics" in distiller.reads:
+        decides.append(hashed(dynamics_of(job, rows.take(places)), "<f4"))
+    return decides
+
+
+def hashed(values: np.ndarray, layout: str) -> str:
+    return hashlib.blake2b(values.astype(layout).tobytes(), digest_size=16).hexdigest()
+
+
+def learned(job: Job) -> np.ndarray:
+    """Where in the window the rows stand that a method learns all classes from, ascending."""
+    distiller, known = method(job.curation), trusted(job)
+    assert isinstance(distiller, Joint)
+    share, seed = max(distiller.rows // len(known.classes), 1), seed_of(job.curation.dataset, TOGETHER)
+    found = [
+        places[draw_rows(known.rows.keys[places], share, seed)]
+        for places in (known.places(label) for label in known.classes)
+    ]
+    return np.sort(np.concatenate(found))
+
+
+def state_together(job: Job) -> State:
+    return load_state(job.store, *DistillStage().place(job, TOGETHER))
+
+
+def within_class(job: Job, label: int, made: Distilled) -> Distilled:
+    """Origins as numbers of rows of the class, not of those that all classes were learned from."""
+    rows, own = learned(job), trusted(job).places(label)
+    return replace(made, origins=[np.searchsorted(own, rows[origin]).tolist() for origin in made.origins])
 
 
 def said(job: Job, label: int, made: Distilled) -> tuple[np.ndarray, np.ndarray]:
     """The labels of the examples as classes and weights, (m, k): the class itself, or what the teachers say
     who left out the fold of an example's first origin; of a mosaic, the mean of what they say of its tiles.
+    An example that is of no row is judged as some row of its class would be.
     """
-    m = len(made.origins)
+    m, own = len(made.origins), trusted(job).places(label)
     if method(job.curation).labels == "hard":
         return np.full((m, 1), label, np.int32), np.full((m, 1), ONE, np.int16)
-    places = trusted(job).places(label)[[origin[0] for origin in made.origins]]
+    places = own[[origin[0] if origin else number % len(own) for number, origin in enumerate(made.origins)]]
+    if method(job.curation).labels == "static":
+        return static_labels(job, trusted(job).rows.take(places), made.images, made.features, made.tiles)
     if made.images is None and made.features is None:
         return soft_labels(job, picked(job, job.inputs["rows"], places, looked_at(job)))
     rows = trusted(job).rows.take(places)
     return soft_labels(job, rows, made.images, made.features, made.tiles)
+
+
+def static_labels(
+    job: Job,
+    rows: Examples,
+    images: np.ndarray | None = None,
+    features: np.ndarray | None = None,
+    tiles: int = 1,
+) -> tuple[np.ndarray, np.ndarray]:
+    """As `soft_labels`, by the networks that the distiller trained."""
+    distiller, state = method(job.curation), state_together(job)
+    assert isinstance(distiller, Joint)
+    say = partial(distiller.opinion, state, n_classes=len(job.classes), device=job.device)
+    return soft_labels(job, rows, images, features, tiles, say)
 
 
 def packed(made: Distilled, classes: np.ndarray, weights: np.ndarray) -> State:

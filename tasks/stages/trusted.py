@@ -96,13 +96,18 @@ def read_classes(job: Job, label: int, ahead: Iterable[int], reads: Collection[s
         if left < 0:
             break
         places[other] = known.places(other)
-    payloads = [read for read in reads if read in COLUMNS]
-    rows = picked(job, job.inputs["rows"], np.concatenate(list(places.values())), payloads)
-    if "dynamics" in reads:  # by the given labels, which are what the networks learned
-        rows = replace(rows, dynamics=dynamics_of(job, rows))
+    rows = decided(job, np.concatenate(list(places.values())), reads)
     found, stop = {}, 0
     for each, mine in places.items():
         start, stop = stop, stop + len(mine)
-        own = rows.take(np.arange(start, stop))
-        found[each] = replace(own, labels=np.full(len(mine), each, np.int32))
+        found[each] = rows.take(np.arange(start, stop))
     return found
+
+
+def decided(job: Job, places: np.ndarray, reads: Collection[str]) -> Examples:
+    """The rows at some places of the window, in that order, with those payloads of `reads`, under their
+    decided labels."""
+    rows = picked(job, job.inputs["rows"], places, [read for read in reads if read in COLUMNS])
+    if "dynamics" in reads:  # by the given labels, which are what the networks learned
+        rows = replace(rows, dynamics=dynamics_of(job, rows))
+    return replace(rows, labels=trusted(job).labels[places])
