@@ -48,8 +48,7 @@ class Maker(Method, ABC):
     per_class: int
     labels: Literal["hard", "soft", "static"] = Field(
         "hard",
-        description="soft: the teachers' probabilities of each example, stored beside it; static: those of "
-        "the networks that the method trained itself",
+        description="soft: the teachers' probabilities of each example, stored beside it",
     )
 
 
@@ -76,6 +75,11 @@ class Joint(Maker):
     """Makes the small sets of all classes at once, because it looks at them through networks trained on
     all: one changed row changes every class. `rows` bounds what it learns from."""
 
+    labels: Literal["hard", "soft", "static"] = Field(
+        "static",
+        description="static: probabilities by the networks that it trained, stored beside each example; "
+        "soft: by the teachers",
+    )
     rows: int = Field(
         50_000, ge=1, description="rows learned from, at most: an equal share of each class, drawn by content"
     )
@@ -96,11 +100,14 @@ class Joint(Maker):
         (n, n_classes), each row by itself."""
 
 
+from tasks.distill.compensator import Compensator  # noqa: E402
 from tasks.distill.herding import Herding  # noqa: E402
 from tasks.distill.matching import Matching  # noqa: E402
 from tasks.distill.patches import Patches  # noqa: E402
 from tasks.distill.random import Random  # noqa: E402
+from tasks.distill.statistics import Statistics  # noqa: E402
 
 AnyDistiller = Annotated[
-    Annotated[Random | Herding | Matching | Patches, Field(discriminator="kind")], third_party(Maker)
+    Annotated[Random | Herding | Matching | Patches | Statistics | Compensator, Field(discriminator="kind")],
+    third_party(Maker),
 ]
