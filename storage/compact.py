@@ -22,7 +22,7 @@ from storage.errors import Busy, StoreError
 from storage.history import History, Life
 from storage.leases import lease
 from storage.store import Store
-from storage.tables import TABLES, file_schema
+from storage.tables import GROWN, TABLES, file_schema
 
 TARGET_BYTES = 64 << 20
 """Files are merged up to this size; one is held in memory at a time."""
@@ -78,7 +78,7 @@ def _merge(history: History, partition: str) -> Merge | None:
     found = _wanted(history, partition)
     if ref is None or found is None:
         return None
-    if content_of(file_schema(table), store.batches(ref)) != ref.content:
+    if content_of(file_schema(table), store.batches(ref), GROWN.get(table, ())) != ref.content:
         raise StoreError(
             f"{table} of {store.dataset}: the files of {partition} do not hold what was committed; "
             "run the partition again with --force"

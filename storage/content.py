@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import numpy as np
 import pyarrow as pa
@@ -24,10 +24,14 @@ class _Column:
 
     def __init__(self) -> None:
         self.streams: dict[str, hashlib.blake2b] = {}
+        self.held: set[str] = set()
+        """Paths of which some value is no null."""
 
     def feed(self, path: str, array: pa.Array) -> None:
         """Add the values of `array` to the streams under `path`."""
         self._bytes(path + ":valid", array.is_valid().cast(pa.uint8()))
+        if array.null_count < len(array):
+            self.held.add(path)
         kind = array.type
         if pa.types.is_map(kind):
             self.feed(path + ":map", _entries(array))
@@ -73,10 +77,11 @@ def _characters(array: pa.Array) -> memoryview:
     return memoryview(data)[first:last] if last > first else memoryview(b"")
 
 
-def content_of(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> str:
+def content_of(schema: pa.Schema, batches: Iterable[pa.RecordBatch], grown: Collection[str] = ()) -> str:
     """32 hexadecimal digits of the values in `batches`, which all have the columns of `schema`.
 
-    Depends on the columns' names and types, the values and their order, and on nothing else.
+    Depends on the columns' names and types, the values and their order, and on nothing else. Columns, and
+    fields of structs as `column.field`, that are in `grown` count only where they hold a value.
     """
     columns = {name: _Column() for name in schema.names}
     rows = 0
@@ -86,9 +91,20 @@ def content_of(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> str:
         rows += batch.num_rows
         for name, column in columns.items():
             column.feed(name, batch.column(name))
+    absent = set(grown).difference(*(column.held for column in columns.values()))
     total = hashlib.blake2b(str(rows).encode(), digest_size=BYTES)
     for field in schema:
-        total.update(f"\n{field.name} {field.type}".encode())
+        if field.name in absent:
+            continue
+        total.update(f"\n{field.name} {_without(field, absent)}".encode())
         for name, stream in sorted(columns[field.name].streams.items()):
-            total.update(f"\n{name} {stream.hexdigest()}".encode())
+            if name.partition(":")[0] not in absent:
+                total.update(f"\n{name} {stream.hexdigest()}".encode())
     return total.hexdigest()
+
+
+def _without(field: pa.Field, absent: Collection[str]) -> pa.DataType:
+    """The type of a column, without the fields of a struct that are absent."""
+    if not pa.types.is_struct(field.type):
+        return field.type
+    return pa.struct([child for child in field.type if f"{field.name}.{child.name}" not in absent])

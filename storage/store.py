@@ -169,12 +169,18 @@ class Store:
         return self.version(table) or 0
 
     def evolve(self, table: str) -> None:
-        """Gives a table that was made before some of its columns were thought of those columns."""
+        """Gives a table that was made before some of its columns, or of the fields of a struct, were thought
+        of what it lacks."""
         delta = self._delta(table)
-        known = {field.name for field in delta.schema().fields} if delta else set()
-        missing = pa.schema([field for field in schema_of(table) if field.name not in known])
-        if delta is not None and len(missing):
-            with self.disk.explained(self.inside(table)):
+        if delta is None:
+            return
+        known = {field.name: names_in(field.type) for field in pa.schema(delta.schema().to_arrow())}
+        missing = pa.schema(
+            [field for field in schema_of(table) if known.get(field.name) != names_in(field.type)]
+        )
+        if len(missing):
+            # Whoever commits at the same time may have done it first.
+            with self.disk.explained(self.inside(table)), suppress(CommitFailedError):
                 delta.alter.add_columns(Schema.from_arrow(missing).fields)
 
     # Writing
@@ -191,7 +197,9 @@ class Store:
         conformed = conform(data, table)
         if self.disk.put_if_absent(path, lambda stream: parquet.write(conformed, stream)):
             return
-        if self._content(table, [path]) != content_of(conformed.schema, conformed.to_batches()):
+        if self._content(table, [path]) != content_of(
+            conformed.schema, conformed.to_batches(), GROWN.get(table, ())
+        ):
             raise StoreError(
                 f"{path} holds other values than were computed now for the same fingerprint; raise the "
                 "revision of the method that changed, or delete the file if it is damaged"
@@ -231,8 +239,6 @@ class Store:
             for path in paths
         ]
         rows = sum(json.loads(add.stats)["numRecords"] for add in adds)
-        if table in GROWN:
-            self.evolve(table)
         metadata = {
             "partition": partition,
             "fingerprint": fingerprint,
@@ -241,6 +247,8 @@ class Store:
             "parents": json.dumps(list(parents)),
             "info": json.dumps(info, sort_keys=True),
         }
+        if table in GROWN:
+            self.evolve(table)
         lost = 0
         for attempt in range(COMMIT_TRIES):
             delta = self._delta(table) or self._create(table)
@@ -515,4 +523,11 @@ class Store:
         """The content hash of files, in that order."""
         schema = file_schema(table)
         pieces = (piece for path in paths for piece in parquet.pieces(path, self.filesystem, schema))
-        return content_of(schema, (batch for piece in pieces for batch in piece.to_batches()))
+        return content_of(
+            schema, (batch for piece in pieces for batch in piece.to_batches()), GROWN.get(table, ())
+        )
+
+
+def names_in(kind: pa.DataType) -> set[str]:
+    """The fields of a struct; of anything else none."""
+    return {field.name for field in kind} if pa.types.is_struct(kind) else set()

@@ -11,6 +11,24 @@ import pyarrow as pa
 
 from storage.errors import StoreError
 
+_LATER = [
+    ("op_1", pa.int16()),
+    ("magnitude_1", pa.float32()),
+    ("op_2", pa.int16()),
+    ("magnitude_2", pa.float32()),
+    ("erase_top", pa.int16()),
+    ("erase_left", pa.int16()),
+    ("erase_height", pa.int16()),
+    ("erase_width", pa.int16()),
+    ("partner_draw", pa.int16()),
+    ("own_weight", pa.int16()),
+    ("paste_top", pa.int16()),
+    ("paste_left", pa.int16()),
+    ("paste_height", pa.int16()),
+    ("paste_width", pa.int16()),
+]
+"""Numbers that the first files of `reinforcements` do not have."""
+
 TRANSFORM = pa.struct(
     [
         ("top", pa.int16()),
@@ -23,6 +41,7 @@ TRANSFORM = pa.struct(
         ("saturation", pa.float32()),
         ("noise_seed", pa.int64()),
         ("noise_scale", pa.float32()),
+        *_LATER,
     ]
 )
 """What redraws a view: the union of what reinforcers store, null where one has no such number."""
@@ -110,6 +129,7 @@ TABLES: dict[str, pa.Schema] = {
         classes=CLASSES,
         weights=WEIGHTS,
         tail=pa.int16(),
+        region=(pa.string(),),
     ),
     "distilled": _schema(
         distiller=pa.string(),
@@ -141,8 +161,14 @@ TABLES: dict[str, pa.Schema] = {
 }
 """Every table of a store, by name; a table that nothing was written to does not exist on disk."""
 
-GROWN = {"releases", "distilled"}
-"""Tables that once had fewer columns: their older files lack the newer ones, which read as nulls."""
+GROWN: dict[str, frozenset[str]] = {
+    "releases": frozenset(),
+    "distilled": frozenset({"tiles"}),
+    "reinforcements": frozenset({"region", *(f"transform.{name}" for name, _ in _LATER)}),
+}
+"""Tables that once had fewer columns, or fewer fields in a struct: what their older files lack reads as
+nulls. Those named here leave no trace in a content hash where they hold nothing, so that the hash of an
+older file stays what it was; `releases` names none, since its hashes are never taken again."""
 
 
 def schema_of(name: str) -> pa.Schema:

@@ -14,7 +14,7 @@ from storage.doctor.look import BACKUP, SHOWN, Finding, Look
 from storage.errors import StoreError, Unreachable
 from storage.history import READERS, Life
 from storage.store import Store
-from storage.tables import file_schema
+from storage.tables import GROWN, file_schema
 
 
 def logs(look: Look) -> Iterator[Finding]:
@@ -102,7 +102,8 @@ def _contents(store: Store, table: str, paths: list[str]) -> Iterator[str]:
     for schema in (today, have) if have != today else (today,):
         pieces = (piece for path in paths for piece in parquet.pieces(path, store.filesystem, schema))
         try:
-            yield content_of(schema, (batch for piece in pieces for batch in piece.to_batches()))
+            batches = (batch for piece in pieces for batch in piece.to_batches())
+            yield content_of(schema, batches, GROWN.get(table, ()))
         except Unreachable:
             raise
         except (StoreError, pa.ArrowException):

@@ -69,7 +69,7 @@ def _mix(near: np.ndarray, far: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 def brightness(images: np.ndarray, factor: np.ndarray) -> np.ndarray:
     """Blend with black: (m, h, w, c) uint8 and (m,) float -> uint8; factor 1 changes nothing."""
-    return _blend(images, np.zeros((1, 1, 1, 1), np.int32), factor)
+    return blend(images, np.zeros((1, 1, 1, 1), np.int32), factor)
 
 
 def contrast(images: np.ndarray, factor: np.ndarray) -> np.ndarray:
@@ -77,12 +77,12 @@ def contrast(images: np.ndarray, factor: np.ndarray) -> np.ndarray:
     m, h, w, _ = images.shape
     total = grey(images).reshape(m, -1).sum(axis=1, dtype=np.int64)
     mean = (2 * total + h * w) // (2 * h * w)
-    return _blend(images, mean.astype(np.int32)[:, None, None, None], factor)
+    return blend(images, mean.astype(np.int32)[:, None, None, None], factor)
 
 
 def saturation(images: np.ndarray, factor: np.ndarray) -> np.ndarray:
     """Blend with the image in grey: (m, h, w, 3) uint8 and (m,) float -> uint8."""
-    return _blend(images, grey(images), factor)
+    return blend(images, grey(images), factor)
 
 
 def grey(images: np.ndarray) -> np.ndarray:
@@ -93,7 +93,7 @@ def grey(images: np.ndarray) -> np.ndarray:
     return (weighted + (1 << 15)) >> 16
 
 
-def _blend(images: np.ndarray, other: np.ndarray, factor: np.ndarray) -> np.ndarray:
+def blend(images: np.ndarray, other: np.ndarray, factor: np.ndarray) -> np.ndarray:
     """factor * images + (1 - factor) * other, rounded and clipped to uint8; factor rounded to 2**-16."""
     scaled = np.rint(factor.astype(np.float64) * (1 << FACTOR_BITS)).astype(np.int32)[:, None, None, None]
     mixed = (other << FACTOR_BITS) + (images - other) * scaled + (1 << (FACTOR_BITS - 1))

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from storage import releases
+from storage import query, releases
 from storage.store import Store
 from tasks.config import load
 from tasks.errors import StageFailed
+from tests.storage.helpers import put
 
 pytestmark = pytest.mark.slow
 
@@ -152,3 +153,73 @@ def test_a_night_that_arrives_twice_is_held(curate: Callable[..., Store], tmp_pa
     curate(DAYS[0], {"kind": "standard"}, source=source, ingest=None, window=2)
     with pytest.raises(StageFailed, match=r"share_repeated is 1, must be at most 0.5"):
         curate(DAYS[1], {"kind": "standard"}, source=source, ingest=None, window=2)
+
+
+GOOD, BAD = ({"metric": "rows", "at_most": most, "keeps": "distilled"} for most in (1000, 1))
+
+
+def arrives(store: Store, night: str, name: str, fingerprint: str = "f1") -> None:
+    """A distilled set of one example."""
+    example = {"id": [name], "distiller": ["random"], "label": [0], "origins": [["a"]]}
+    put(store, "distilled", night, example, fingerprint)
+
+
+def seen(store: Store) -> list[str]:
+    with query.connect(store) as connection:
+        found = query.select(connection, "SELECT id FROM distilled ORDER BY partition")["id"].to_pylist()
+    return [str(name) for name in found]
+
+
+def test_a_refused_set_leaves_the_last_good_one_and_does_not_hold_the_night_back(
+    curate: Callable[..., Store], tmp_path: Path
+) -> None:
+    store = store_in(tmp_path).open(create=True)
+    arrives(store, DAYS[0], "first")
+    curate(DAYS[0], GOOD)
+    arrives(store, DAYS[1], "second")
+    curate(DAYS[1], BAD)
+    release = releases.listing(store)[-1]
+    assert release.status == "published"
+    [check] = release.checks
+    assert not check["passed"]
+    assert check["bound"] == "at most 1; distilled stays as it was in the partitions before"
+    assert seen(store) == ["first"]
+    with query.connect(store) as connection:
+        rows = query.select(connection, "SELECT count(DISTINCT partition) AS n FROM rows")
+    assert rows["n"].to_pylist() == [2]  # all else of the night is there
+
+    arrives(store, DAYS[2], "third")
+    curate(DAYS[2], GOOD)
+    assert seen(store) == ["first", "third"]  # the refused one did not come along
+
+    made = len(releases.listing(store))
+    curate(DAYS[1], BAD)
+    assert len(releases.listing(store)) == made  # refused as before, and told once
+    curate(DAYS[1], GOOD)
+    assert seen(store) == ["first", "second", "third"]
+
+
+def test_a_night_done_again_that_is_refused_keeps_its_own_good_set(
+    curate: Callable[..., Store], tmp_path: Path
+) -> None:
+    store = store_in(tmp_path).open(create=True)
+    arrives(store, DAYS[0], "good")
+    curate(DAYS[0], GOOD)
+    for number in (2, 3):
+        arrives(store, DAYS[0], f"bad {number}", f"f{number}")
+        curate(DAYS[0], BAD)
+        assert seen(store) == ["good"]
+    assert releases.listing(store)[-1].checks[0]["bound"] == "at most 1; distilled stays as it was"
+    arrives(store, DAYS[0], "better", "f4")
+    curate(DAYS[0], GOOD)
+    assert seen(store) == ["better"]
+
+
+def test_a_waiver_publishes_a_set_that_was_refused(curate: Callable[..., Store], tmp_path: Path) -> None:
+    store = store_in(tmp_path).open(create=True)
+    arrives(store, DAYS[0], "bad")
+    curate(DAYS[0], BAD)
+    assert seen(store) == []
+    until = datetime.now(UTC).date() + timedelta(days=2)
+    curate(DAYS[0], BAD | {"waived": {"until": until, "why": "somebody looked at it"}})
+    assert seen(store) == ["bad"]

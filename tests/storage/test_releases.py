@@ -6,6 +6,7 @@ import shutil
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 import pyarrow as pa
@@ -13,6 +14,7 @@ import pytest
 
 from storage import classes, query, releases
 from storage.errors import StoreError
+from storage.releases import Kept
 from storage.store import Store
 from storage.tables import TABLES, file_schema
 from tests.storage.helpers import at_once, labels, metrics, put, python, rows
@@ -243,7 +245,7 @@ def as_older_winnow_wrote_it(store: Store) -> None:
     path = Path(store.path) / "releases"
     shutil.rmtree(path)
     with pytest.MonkeyPatch.context() as patch:
-        old = pa.schema([field for field in TABLES["releases"] if field.name != "note"])
+        old = pa.schema([field for field in TABLES["releases"] if field.name not in ("note", "kept")])
         patch.setitem(TABLES, "releases", old)
         row = {
             "id": "1",
@@ -279,3 +281,45 @@ def test_releases_from_before_there_were_notes_are_read_and_added_to(store: Stor
     assert found["note"].to_pylist() == notes
     elsewhere = pl.scan_delta(f"{fresh.path}/releases").sort("release").collect()
     assert elsewhere["note"].to_list() == notes, "a reader that is not ours"
+
+
+def test_a_kept_partition_is_read_as_it_was_and_a_refused_one_not_at_all(store: Store) -> None:
+    for partition in "pqr":
+        last = put(store, "metrics", partition, metrics([f"good {partition}"]))
+    releases.publish(store, "p", None, [], {"metrics": last.version})
+    put(store, "metrics", "p", metrics(["bad p"]), "f2")
+    bad = put(store, "metrics", "r", metrics(["bad r"]), "f2")
+    kept = (Kept("metrics", "p", last.version), Kept("metrics", "r", None), Kept("rows", "q", None))
+    releases.publish(store, "p", None, [], {"metrics": bad.version}, kept=kept)
+    assert releases.get(store, 2).kept == kept
+    assert named(store) == ["good p", "good q"]
+    assert named(store, 1) == ["good p", "good q", "good r"]
+    assert named(store, "live") == ["bad p", "bad r", "good q"]
+
+
+def named(store: Store, release: int | Literal["live"] | None = None) -> list[str]:
+    with query.connect(store, release) as connection:
+        found = query.select(connection, "SELECT name FROM metrics ORDER BY name")["name"].to_pylist()
+    return [str(name) for name in found]
+
+
+def test_what_is_kept_stays_so_when_a_release_is_gone_back_to_and_when_files_are_swept(store: Store) -> None:
+    good = put(store, "metrics", "p", metrics(["good"]))
+    bad = put(store, "metrics", "p", metrics(["bad"]), "f2")
+    kept = (Kept("metrics", "p", good.version),)
+    first = releases.publish(store, "p", None, [], {"metrics": bad.version}, kept=kept)
+    put(store, "metrics", "p", metrics(["new"]), "f3")
+    store.vacuum()
+    number = releases.rollback(store, first)
+    assert releases.get(store, number).kept == kept
+    assert named(store) == ["good"]
+
+
+def test_what_was_held_with_something_kept_is_approved_with_it(store: Store) -> None:
+    good = put(store, "metrics", "p", metrics(["good"]))
+    bad = put(store, "metrics", "p", metrics(["bad"]), "f2")
+    kept = (Kept("metrics", "p", good.version),)
+    held = releases.publish(store, "p", None, [], {"metrics": bad.version}, releases.HELD, kept)
+    number = releases.approve(store, held, "it is a holiday", "ann")
+    assert releases.get(store, number).kept == kept
+    assert named(store) == ["good"]

@@ -19,7 +19,7 @@ from deltalake import DeltaTable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage import files, parquet
+from storage import files, parquet, query
 from storage.store import Fenced, Store, StoreError, TableRef
 from storage.tables import TABLES
 from tests.storage.helpers import NAMES, at_once, kill, metrics, put, python, says, shards
@@ -611,3 +611,21 @@ def test_a_merge_may_not_change_what_a_partition_holds(store: Store) -> None:
     store.write_shard("metrics", "p", "f1", 0, 2, metrics(["a", "b"]))
     with pytest.raises(StoreError, match="do not hold what was committed"):
         store.commit("metrics", "p", "f1", [(0, 2)], [], {}, 1, merge=True)
+
+
+def test_a_table_that_has_grown_takes_new_rows_beside_its_old_ones(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    example = {"id": ["a"], "distiller": ["random"], "label": [0], "origins": [["a"]]}
+    with monkeypatch.context() as before:
+        columns = [field for field in TABLES["distilled"] if field.name != "tiles"]
+        before.setitem(TABLES, "distilled", pa.schema(columns))
+        old = put(store, "distilled", "p", example)
+    fresh = Store(store.root, "digits")
+    put(fresh, "distilled", "q", {**example, "tiles": pa.array([2], pa.int16())})
+    assert fresh.ref("distilled", "p").content == old.content  # type: ignore[union-attr]
+    assert fresh.read(fresh.refs("distilled"))["tiles"].to_pylist() == [None, 2]
+    with query.connect(fresh, "live") as connection:
+        found = query.select(connection, "SELECT tiles FROM distilled ORDER BY partition")
+    assert found["tiles"].to_pylist() == [None, 2]
+    assert fresh.vacuum() == []

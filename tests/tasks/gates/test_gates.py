@@ -34,6 +34,15 @@ def test_at_most_nothing_means_nothing(value: float, passed: bool) -> None:
     assert judged(share(a=value), metric="a", at_most=0).passed is passed
 
 
+@pytest.mark.parametrize(("value", "passed"), [(1e-9, True), (0.0, False), (-1.0, False)])
+def test_above_nothing_is_more_than_nothing(value: float, passed: bool) -> None:
+    assert judged(share(a=value), metric="a", above=0) == Outcome("a", value, "above 0", passed)
+
+
+def test_the_outcome_says_which_table_a_failure_keeps() -> None:
+    assert judged(share(a=0.0), metric="a", above=0, keeps="distilled").keeps == "distilled"
+
+
 def test_a_bound_may_be_another_metric() -> None:
     found = judged(share(curated=0.9, given=0.91), metric="curated", at_least="given")
     assert found == Outcome("curated", 0.9, "at least given (0.91)", False)

@@ -93,7 +93,7 @@ def test_under_soft_labels_both_sets_have_labels_of_the_same_teachers(tmp_path: 
     table = job.store.read([job.inputs["distilled"][0]])
     for lesson in (trying.stored(job, table), trying.drawn(job, table, 1)):
         assert np.allclose(lesson.targets.sum(axis=1), 1)
-        assert lesson.targets.max() < 1
+        assert ((lesson.targets > 0) & (lesson.targets < 1)).any()
     mine, theirs = trying.stored(job, table), {}
     for seed in range(30):
         other = trying.drawn(job, table, seed)
