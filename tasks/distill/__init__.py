@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from tasks.data import Examples, State
+from tasks.distill.projector import Projector
 from tasks.method import Method, third_party
 
 Ask = Callable[[Examples], np.ndarray]
@@ -49,6 +50,9 @@ class Maker(Method, ABC):
     labels: Literal["hard", "soft", "static"] = Field(
         "hard",
         description="soft: the teachers' probabilities of each example, stored beside it",
+    )
+    projector: Projector | None = Field(
+        None, description="a small network kept beside the set, which gives the teachers' labels of any view"
     )
 
 

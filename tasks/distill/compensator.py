@@ -13,8 +13,11 @@ real images and compensators apart, as the fit keeps them, are fewer bytes (`doc
 their labels alike; the paper mixes logits before a softmax at temperature 30, where a softmax is so
 nearly linear that mixing what is stored at that `temperature` is the same to a hundredth.
 
-What differs from the paper: networks are residual ones of several widths, where it takes four
-architectures. Statistics of a batch are of as many images as there are classes: at ten they are noise, and
+What differs from the paper: sums are clipped while compensators are learnt, and not only at the end. Most
+pixels of pictures on black cannot get darker, and what counts on that is lost in the clipped sum: at the
+same steps the statistics of stored sums came to lie at 20.1 from the network's where the rows themselves
+are at 17.3, and at 6.1 clipped (Fashion-MNIST, 7 groups, weights as in `inversion`). Networks are residual
+ones of several widths, where the paper takes four architectures. Statistics of a batch are of as many images as there are classes: at ten they are noise, and
 the paper gains 3 points on random rows of CIFAR-10 where it gains 26 of CIFAR-100 (ConvNet, ten a class).
 
 Assumes decided labels. Real rows are in the set: it is no more private than they are. Cost: M trainings,
@@ -81,7 +84,7 @@ class Compensator(Joint):
             learnt = inversion.descend(
                 network,
                 torch.zeros_like(seen[:, :1]),
-                lambda moved, seen=seen: (seen + moved).flatten(0, 1),
+                lambda moved, seen=seen, network=network: inversion.clip(seen + moved, network).flatten(0, 1),
                 torch.arange(len(classes)).repeat(len(rows)).to(device),
                 how,
                 torch.Generator().manual_seed(seed_of(seed, "compensate", number)),

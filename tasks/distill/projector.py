@@ -1,166 +1,70 @@
-"""A small network that makes the labels of views, in place of the labels: what a release ships instead.
+"""Projector: labels of any view of a distilled set, made by a small network instead of stored.
 
-After Yu et al., "Heavy Labels Out! Dataset Distillation with Label Space Lightening" (HeLlO), 2024. Who
-trains on a distilled set by what a teacher says of every view needs either the teacher or a label for each
-view that will ever be seen: hundreds an image, more than the images themselves. The projector is an
-encoder that costs no bytes, and what makes it speak like the teacher: a change of low rank to each
-convolution, W + B A (Hu et al., "LoRA", ICLR 2022), its norms and a head. It learns from views of real
-rows, drawn as students draw theirs (`recipe`), what the teacher says of them.
+Yu et al., "Heavy Labels Out! Dataset Distillation with Label Space Lightening" (HeLlO), 2024. The network
+and what differs from the paper's are in `projection`. It learns, from views of trusted rows, what the
+curation's teachers say of them who left out the row's fold (a view mixed of two rows goes by one of them),
+and is kept as a state beside the set: `answers` labels views at training time.
 
-The paper's encoder is CLIP's, which everybody has, and its head starts from the names of classes. This
-one is a ConvNet of random weights that its number gives again (Saxe et al., ICML 2011, on why such features
-serve), and the head starts from the mean features of each class. So it runs where nothing can be fetched,
-and its rank has more to do.
-
-Bytes are those of float16. The same file may give labels that differ in the last digits on another
-machine; the file itself repeats. Cost: `steps` times 64 views through a ConvNet, and the teacher once
-about each.
+The paper's second step, which moves the distilled images themselves until projector and teacher agree, is
+left out: images would then be made for one projector.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, ClassVar, Literal
+
 import numpy as np
-import torch
-from torch.func import functional_call
-from torch.nn import functional as F
+from pydantic import Field
 
-from tasks.data import State
-from tasks.distill.convnet import ConvNet
-from tasks.distill.recipe import BATCH, AskView, mix, rate, warp
+from tasks.data import Examples, State
+from tasks.method import Method
 
-ENCODER = 20240815
-"""The number that the encoder's weights are drawn from. Another one makes every stored projector void."""
-
-LEARNING_RATE = 2e-3
-SCALE = 10.0
-"""Of the head's first logits, which are cosines."""
-
-JUDGED_AT_ONCE = 250
+if TYPE_CHECKING:
+    from tasks.distill import Ask
+    from tasks.distill.recipe import AskView
 
 
-class Projector(torch.nn.Module):
-    """Logits (n, k) of pixels (n, c, h, w) in 0..1. Only what is stored learns."""
+class Projector(Method):
+    """HeLlO: a low-rank change of an encoder that costs no bytes, to say what the teachers say."""
 
-    def __init__(self, shape: tuple[int, int, int], classes: int, width: int, rank: int) -> None:
-        super().__init__()
-        height, breadth, channels = shape
-        generator = torch.Generator().manual_seed(ENCODER)
-        self.encoder = ConvNet(channels, height, breadth, width, generator).requires_grad_(False)
-        self.stored = torch.nn.ParameterDict()
-        for name, weight in self.encoder.named_parameters():
-            if weight.ndim > 1:
-                bound = weight[0].numel() ** -0.5
-                down = torch.empty(rank, weight[0].numel()).uniform_(-bound, bound, generator=generator)
-                self.stored[key(name, "down")] = down
-                self.stored[key(name, "up")] = torch.zeros(len(weight), rank)
-            else:
-                self.stored[key(name, "as is")] = weight.detach().clone()
-        self.stored["mean"] = torch.nn.Parameter(torch.zeros(channels), requires_grad=False)
-        self.stored["scale"] = torch.nn.Parameter(torch.ones(channels), requires_grad=False)
-        self.stored["head"] = torch.zeros(classes, self.encoder.features)
-        self.stored["bias"] = torch.zeros(classes)
+    kind: Literal["projector"] = "projector"
+    revision: ClassVar[int] = 1
+    paper: ClassVar[str] = "Yu et al., Heavy Labels Out!, 2024"
 
-    def features(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Of length one, (n, `encoder.features`)."""
-        changed = {}
-        for name, weight in self.encoder.named_parameters():
-            if weight.ndim > 1:
-                low = self.stored[key(name, "up")] @ self.stored[key(name, "down")]
-                changed[name] = weight + low.reshape(weight.shape)
-            else:
-                changed[name] = self.stored[key(name, "as is")]
-        seen = (pixels - self.stored["mean"][:, None, None]) / self.stored["scale"][:, None, None]
-        return F.normalize(functional_call(self.encoder, changed, (seen,)))
+    rank: int = Field(8, ge=1, description="of the change to each convolution")
+    width: int = Field(32, ge=1, description="filters of the encoder, whose weights a number gives")
+    steps: int = Field(2000, ge=0, description="steps of 64 views that it learns from")
+    rows: int = Field(50_000, ge=1, description="rows that views are of, at most")
+    flip: bool = Field(False, description="let views be mirrored; wrong for digits")
 
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        return F.linear(self.features(pixels), self.stored["head"], self.stored["bias"])
+    def fit(self, examples: Examples, ask: Ask, n_classes: int, seed: int, device: str) -> State:
+        """From rows with images and labels, at least one. ValueError for sides under 8 pixels."""
+        from tasks.distill import projection
 
+        images = examples.images
+        assert images is not None
 
-def key(name: str, what: str) -> str:
-    return f"{name} {what}".replace(".", " ")
+        def say(views: np.ndarray, rows: np.ndarray) -> np.ndarray:
+            return ask(Examples(examples.ids[rows], examples.keys[rows], examples.labels[rows], images=views))
+
+        stored = projection.fit(
+            images,
+            examples.labels,
+            say,
+            classes=n_classes,
+            width=self.width,
+            rank=self.rank,
+            steps=self.steps,
+            flip=self.flip,
+            seed=seed,
+            device=device,
+        )
+        return State(stored, {"shape": list(images.shape[1:])})
 
 
-def fit(
-    images: np.ndarray,
-    labels: np.ndarray,
-    ask: AskView,
-    *,
-    classes: int,
-    width: int,
-    rank: int,
-    steps: int,
-    flip: bool,
-    seed: int,
-    device: str,
-) -> State:
-    """Learn to say what `ask` says of views of images (n, h, w, c) uint8, n > 0.
+def answers(state: State, device: str = "cpu") -> AskView:
+    """Who labels views in the teachers' place: (n, h, w, c) uint8 -> log-probabilities (n, k) float32."""
+    from tasks.distill import projection
 
-    labels: (n,) integers in 0..classes-1, which give the head its start and nothing else. Arrays are
-    float16. Raises ValueError for sides under 8 pixels.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    shape = (images.shape[1], images.shape[2], images.shape[3])
-    model = started(images, labels, Projector(shape, classes, width, rank).to(device))
-    learns = [parameter for parameter in model.stored.values() if parameter.requires_grad]
-    optimiser = torch.optim.Adam(learns, lr=LEARNING_RATE)
-    for step in range(steps):
-        optimiser.param_groups[0]["lr"] = LEARNING_RATE * rate((step + 0.5) / steps)
-        rows = torch.randint(len(images), (2 * BATCH,), generator=generator)
-        views = warp(pixels_of(images[rows.numpy()]), flip, generator)
-        mixed, _ = mix(views[:BATCH], views[BATCH:], generator)
-        shown = (mixed * 255).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
-        wanted = torch.from_numpy(ask(shown)).to(device)
-        said = F.log_softmax(model(pixels_of(shown).to(device)), dim=1)
-        divergence = F.kl_div(said, wanted, reduction="batchmean", log_target=True)
-        optimiser.zero_grad()
-        divergence.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-    arrays = {name: value.detach().cpu().numpy().astype(np.float16) for name, value in model.stored.items()}
-    return State(arrays, {"shape": list(shape), "classes": classes, "width": width, "rank": rank})
-
-
-@torch.no_grad()
-def started(images: np.ndarray, labels: np.ndarray, model: Projector) -> Projector:
-    """With the pixels' mean and scale, and a head of each class's mean feature; a class without images has
-    none."""
-    pixels = images.reshape(-1, images.shape[-1]) / 255
-    model.stored["mean"].copy_(torch.from_numpy(pixels.mean(axis=0)))
-    model.stored["scale"].copy_(torch.from_numpy(np.maximum(pixels.std(axis=0), 1 / 255)))
-    device = model.stored["head"].device
-    for label in np.unique(labels).tolist():
-        own = images[labels == label]
-        parts = range(0, len(own), JUDGED_AT_ONCE)
-        sums = [
-            model.features(pixels_of(own[at : at + JUDGED_AT_ONCE]).to(device)).sum(dim=0) for at in parts
-        ]
-        model.stored["head"][label] = SCALE * F.normalize(torch.stack(sums).sum(dim=0), dim=0)
-    return model
-
-
-def asker(state: State, device: str) -> AskView:
-    """Who answers in the teacher's place: (n, h, w, c) uint8 -> log-probabilities (n, k) float32."""
-    height, breadth, channels = state.info["shape"]
-    shape, info = (height, breadth, channels), state.info
-    model = Projector(shape, info["classes"], info["width"], info["rank"])
-    for name, value in state.arrays.items():
-        model.stored[name].data = torch.from_numpy(value.astype(np.float32))
-    model.to(device).requires_grad_(False)
-
-    def answer(views: np.ndarray) -> np.ndarray:
-        said = [
-            F.log_softmax(model(pixels_of(views[at : at + JUDGED_AT_ONCE]).to(device)), dim=1).cpu()
-            for at in range(0, len(views), JUDGED_AT_ONCE)
-        ]
-        return torch.cat([torch.empty(0, info["classes"]), *said]).numpy()
-
-    return answer
-
-
-def size(state: State) -> int:
-    """Bytes of what is stored."""
-    return sum(array.nbytes for array in state.arrays.values())
-
-
-def pixels_of(images: np.ndarray) -> torch.Tensor:
-    """(n, h, w, c) uint8 to (n, c, h, w) float32 in 0..1."""
-    return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).float() / 255
+    height, width, channels = state.info["shape"]
+    return projection.asker(state.arrays, (height, width, channels), device)

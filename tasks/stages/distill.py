@@ -12,12 +12,13 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from storage.snapshot import Snapshot, Window
+from storage.store import Store
 from storage.tables import conform, file_schema
 from tasks.config import Curation
 from tasks.data import ONE, Examples, State, array_to_lists
@@ -33,6 +34,12 @@ from tasks.stages.trusted import decided, rows_of, trusted
 
 TOGETHER = "together"
 """The fit that all classes are cut from."""
+
+PROJECTOR = "projector"
+"""The fit that is kept beside them; also what its state's name begins with."""
+
+if TYPE_CHECKING:
+    from tasks.distill.recipe import AskView
 
 PAYLOADS = ["image", "text", "features"]
 
@@ -59,12 +66,16 @@ class DistillStage(Stage):
 
     def rounds(self, job: Job) -> list[list[str]]:
         parts = [f"class{label}" for label in trusted(job).classes]
-        return [[TOGETHER], parts] if parts and isinstance(method(job.curation), Joint) else [parts]
+        distiller = method(job.curation)
+        first = [TOGETHER] * isinstance(distiller, Joint) + [PROJECTOR] * (distiller.projector is not None)
+        return [first, parts] if parts and first else [parts]
 
     def place(self, job: Job, part: str) -> tuple[str, str]:
         """Under the last partition that has a row of the class, or one of those that all are made from."""
         if part == TOGETHER:
             return under(job, learned(job)), f"distill-{digest_together(job)}"
+        if part == PROJECTOR:
+            return under(job, shown(job)), f"{PROJECTOR}-{digest_projector(job)}"
         label = int(part.removeprefix("class"))
         return under(job, trusted(job).places(label)), f"distill-{digest(job, label)}"
 
@@ -76,8 +87,12 @@ class DistillStage(Stage):
         distiller = method(job.curation)
         if part == TOGETHER:
             assert isinstance(distiller, Joint)
-            seed = seed_of(job.curation.dataset, distiller.identity())
+            seed = seed_of(job.curation.dataset, identity_of(distiller))
             return distiller.fit(decided(job, learned(job), distiller.reads), seed, job.device)
+        if part == PROJECTOR:
+            assert distiller.projector is not None
+            rows, seed = decided(job, shown(job), ["images"]), seed_of(job.curation.dataset, PROJECTOR)
+            return distiller.projector.fit(rows, partial(judged, job), len(job.classes), seed, job.device)
         label = int(part.removeprefix("class"))
         if isinstance(distiller, Joint):
             made = within_class(job, label, distiller.cut(state_together(job), label))
@@ -86,7 +101,7 @@ class DistillStage(Stage):
         later = (other for other in trusted(job).classes if other > label)
         stale = (n for n in later if not job.store.has_state(*self.place(job, f"class{n}")))
         rows = rows_of(job, label, stale, distiller.reads)
-        seed = seed_of(job.curation.dataset, distiller.identity(), label)
+        seed = seed_of(job.curation.dataset, identity_of(distiller), label)
         made = distiller.distill(rows, partial(judged, job), seed, job.device)
         return packed(made, *said(job, label, made))
 
@@ -103,6 +118,17 @@ class DistillStage(Stage):
         return {"distilled": pa.concat_tables([file_schema("distilled").empty_table(), *tables])}
 
 
+def projector_of(store: Store, partition: str) -> AskView | None:
+    """Who labels views of a partition's distilled set, as it was committed last; None where the curation
+    asks for no projector. (n, h, w, c) uint8 -> log-probabilities (n, n_classes) float32."""
+    from tasks.distill.projector import answers
+
+    ref = store.ref("distilled", partition)
+    named = store.info(ref).get("states", []) if ref else []
+    found = [state.split("/") for state in named if state.split("/")[1].startswith(f"{PROJECTOR}-")]
+    return answers(load_state(store, *found[0])) if found else None
+
+
 def method(curation: Curation) -> Maker:
     assert curation.distill is not None
     return curation.distill
@@ -110,7 +136,13 @@ def method(curation: Curation) -> Maker:
 
 def depends_on_teachers(distiller: Maker) -> bool:
     """Whether a class has to be done again when the teachers change."""
-    return distiller.asks or distiller.labels == "soft" or "dynamics" in distiller.reads
+    told = distiller.asks or distiller.labels == "soft" or distiller.projector is not None
+    return told or "dynamics" in distiller.reads
+
+
+def identity_of(distiller: Maker) -> dict[str, Any]:
+    """What of it decides the set: the projector has no say in it."""
+    return {name: value for name, value in distiller.identity().items() if name != PROJECTOR}
 
 
 def under(job: Job, places: np.ndarray) -> str:
@@ -136,10 +168,20 @@ def digest_together(job: Job) -> str:
     return digest_of([TOGETHER, hashed(trusted(job).labels[places], "<i4"), *decided_by(job, places)])
 
 
+def digest_projector(job: Job) -> str:
+    """What decides the projector: the rows that views are of, their labels, and who speaks of them."""
+    projector, places = method(job.curation).projector, shown(job)
+    assert projector is not None
+    rows = trusted(job)
+    decides = [job.curation.dataset, projector.identity(), job.curation.device, job.curation.source.shape]
+    decides += [hashed(rows.rows.keys[places], "<u8"), hashed(rows.labels[places], "<i4"), judges(job)]
+    return digest_of(decides)
+
+
 def decided_by(job: Job, places: np.ndarray) -> list[Any]:
     """Some rows of the window, in order, and how they are looked at."""
     distiller, curation, rows = method(job.curation), job.curation, trusted(job).rows
-    decides = [curation.dataset, distiller.identity(), curation.device, curation.source.shape]
+    decides = [curation.dataset, identity_of(distiller), curation.device, curation.source.shape]
     decides.append(hashed(rows.keys[places], "<u8"))
     if "embedding" in distiller.reads and curation.ingest.encoder:
         decides.append(curation.ingest.encoder.identity())
@@ -154,9 +196,22 @@ def hashed(values: np.ndarray, layout: str) -> str:
 
 def learned(job: Job) -> np.ndarray:
     """Where in the window the rows stand that a method learns all classes from, ascending."""
-    distiller, known = method(job.curation), trusted(job)
+    distiller = method(job.curation)
     assert isinstance(distiller, Joint)
-    share, seed = max(distiller.rows // len(known.classes), 1), seed_of(job.curation.dataset, TOGETHER)
+    return shares(job, distiller.rows)
+
+
+def shown(job: Job) -> np.ndarray:
+    """The same of the rows that a projector learns from."""
+    projector = method(job.curation).projector
+    assert projector is not None
+    return shares(job, projector.rows)
+
+
+def shares(job: Job, rows: int) -> np.ndarray:
+    """An equal share of each class's trusted rows, drawn by content: their places in the window."""
+    known = trusted(job)
+    share, seed = max(rows // len(known.classes), 1), seed_of(job.curation.dataset, TOGETHER)
     found = [
         places[draw_rows(known.rows.keys[places], share, seed)]
         for places in (known.places(label) for label in known.classes)

