@@ -1,8 +1,9 @@
 """Labels of a distilled set in fewer bytes: one static label an image, a projector, or the whole teacher.
 
 Stored draws are the measure: the labels of 300 views an image, ten int16 each. A student here is shown
-19,200 views, no view twice, and for each asks the teacher: what stored draws would have told it. Two sets of Fashion-MNIST (from where WINNOW_DATA says), ten images a class from clean
-labels, and three seeds, each with networks, rows and students of its own:
+19,200 views, no view twice, and for each asks the teacher: what stored draws would have told it. Two sets
+of Fashion-MNIST (from where WINNOW_DATA says), ten images a class from clean labels, and three seeds, each
+with networks, rows and students of its own:
 
 - INFER: the sums of `compensator`, whose static label is the mean of the networks that it trained; random
   rows beside them, as many as their bytes pay for, under the same labels.
