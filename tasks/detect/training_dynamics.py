@@ -75,7 +75,7 @@ class TrainingDynamics(Detector):
 
 
 def dynamics_of(shard: Labelled) -> np.ndarray:
-    """The area under the margin and the times forgotten, float32 (n, 2)."""
+    """The area under the margin, the times forgotten and the early error, float32 (n, 3)."""
     if shard.dynamics is None:
         raise ValueError("training_dynamics judges by how a network learned each row, and nobody recorded it")
     return shard.dynamics

@@ -105,13 +105,27 @@ class Joint(Maker):
 
 
 from tasks.distill.compensator import Compensator  # noqa: E402
+from tasks.distill.facility_location import FacilityLocation  # noqa: E402
+from tasks.distill.hardness import Hardness  # noqa: E402
 from tasks.distill.herding import Herding  # noqa: E402
+from tasks.distill.k_center import KCenter  # noqa: E402
 from tasks.distill.matching import Matching  # noqa: E402
 from tasks.distill.patches import Patches  # noqa: E402
 from tasks.distill.random import Random  # noqa: E402
 from tasks.distill.statistics import Statistics  # noqa: E402
 
 AnyDistiller = Annotated[
-    Annotated[Random | Herding | Matching | Patches | Statistics | Compensator, Field(discriminator="kind")],
+    Annotated[
+        Random
+        | Herding
+        | KCenter
+        | FacilityLocation
+        | Hardness
+        | Matching
+        | Patches
+        | Statistics
+        | Compensator,
+        Field(discriminator="kind"),
+    ],
     third_party(Maker),
 ]

@@ -21,6 +21,7 @@ from pydantic import Field
 
 from tasks.data import Examples
 from tasks.distill import Ask, Distilled, Distiller, Read
+from tasks.distill.vectors import embedding_of, unit
 
 
 class Herding(Distiller):
@@ -38,20 +39,8 @@ class Herding(Distiller):
 
         ValueError without embeddings, or where one is not finite.
         """
-        if examples.embedding is None:
-            raise ValueError("herding needs embeddings and these rows have none; set ingest.encoder")
-        vectors = examples.embedding.astype(np.float64)
-        broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
-        if len(broken):
-            row = examples.ids[broken[0]]
-            raise ValueError(f"herding: the embedding of row {row} is not finite; reject such rows at ingest")
+        vectors = embedding_of(examples, self.kind).astype(np.float64)
         return Distilled([[row] for row in herd(unit(vectors), self.per_class)])
-
-
-def unit(vectors: np.ndarray) -> np.ndarray:
-    """Each row of (n, d) float64 scaled to length one; a zero row stays zero."""
-    length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.where(length > 0, length, 1.0)
 
 
 def herd(vectors: np.ndarray, m: int) -> list[int]:

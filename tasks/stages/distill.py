@@ -186,7 +186,8 @@ def decided_by(job: Job, places: np.ndarray) -> list[Any]:
     if "embedding" in distiller.reads and curation.ingest.encoder:
         decides.append(curation.ingest.encoder.identity())
     if "dynamics" in distiller.reads:
-        decides.append(hashed(dynamics_of(job, rows.take(places)), "<f4"))
+        own = replace(rows.take(places), labels=trusted(job).labels[places])
+        decides.append(hashed(dynamics_of(job, own), "<f4"))
     return decides
 
 

@@ -18,14 +18,14 @@ from storage.store import Store, TableRef
 from tasks.data import Examples
 from tasks.stages.asking import MODELS
 from tasks.stages.base import Job, load_state
-from tasks.teach.dynamics import DYNAMICS, MARKS, marks_of
+from tasks.teach.dynamics import DYNAMICS, ERRORS, MARKS, marks_of
 
 _loading = Lock()
 
 
 def dynamics_of(job: Job, rows: Examples) -> np.ndarray:
-    """The area under the margin and the times forgotten, float32 (n, 2). Raises StageFailed where the
-    teachers' states are gone."""
+    """The area under the margin, the times forgotten and the early error, float32 (n, 3). Raises StageFailed
+    where the teachers' states are gone."""
     teach = job.curation.teach
     assert teach is not None
     recording = tuple(number for number, teacher in enumerate(teach.teachers) if teacher.records_dynamics)
@@ -33,7 +33,7 @@ def dynamics_of(job: Job, rows: Examples) -> np.ndarray:
         marks, means = recorded(
             job.store.root, job.store.dataset, job.own("soft_labels"), recording, teach.folds
         )
-    found = np.full((len(rows), 2), np.nan, np.float32)
+    found = np.full((len(rows), 3), np.nan, np.float32)
     if len(marks):
         wanted = marks_of(rows.keys, rows.labels)
         at = np.minimum(np.searchsorted(marks, wanted), len(marks) - 1)
@@ -47,7 +47,7 @@ def recorded(
     root: str, dataset: str, soft: TableRef, recording: tuple[int, ...], folds: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """What the teachers numbered `recording` have seen: marks uint64 (m,), ascending, and the means over
-    their folds, float32 (m, 2)."""
+    their folds, float32 (m, 3), the error NaN where a state was made before errors were recorded."""
     store = Store(root, dataset)
     models = load_state(store, soft.partition, f"teach-{soft.fingerprint}-{MODELS}").info
     states = []
@@ -55,9 +55,10 @@ def recorded(
         partition, key = models[str(number)]
         states += [load_state(store, partition, f"teach-{key}-fold{fold}").arrays for fold in range(folds)]
     marks = np.unique(np.concatenate([np.zeros(0, np.uint64), *(state[MARKS] for state in states)]))
-    sums, counts = np.zeros((len(marks), 2)), np.zeros((len(marks), 1))
+    sums, counts = np.zeros((len(marks), 3)), np.zeros((len(marks), 1))
     for state in states:
         at = np.searchsorted(marks, state[MARKS])
-        sums[at] += state[DYNAMICS][:, :2]
+        sums[at, :2] += state[DYNAMICS][:, :2]
+        sums[at, 2] += state.get(ERRORS, np.nan)
         counts[at] += 1
     return marks, (sums / counts).astype(np.float32)

@@ -108,6 +108,7 @@ def decided(job: Job, places: np.ndarray, reads: Collection[str]) -> Examples:
     """The rows at some places of the window, in that order, with those payloads of `reads`, under their
     decided labels."""
     rows = picked(job, job.inputs["rows"], places, [read for read in reads if read in COLUMNS])
-    if "dynamics" in reads:  # by the given labels, which are what the networks learned
+    rows = replace(rows, labels=trusted(job).labels[places])
+    if "dynamics" in reads:  # of a row that was relabelled none: networks learned another label
         rows = replace(rows, dynamics=dynamics_of(job, rows))
-    return replace(rows, labels=trusted(job).labels[places])
+    return rows

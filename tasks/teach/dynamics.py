@@ -1,14 +1,17 @@
-"""How a network learned each row: the area under its margin, and how often it was forgotten.
+"""How a network learned each row: the area under its margin, how often it was forgotten, its early error.
 
 Pleiss et al., "Identifying mislabeled data using the area under the margin ranking", NeurIPS 2020,
 section 3: the margin of a row is the logit of its given label less the largest other one; its area is the
 mean over the row's presentations. Toneva et al., "An empirical study of example forgetting during deep
 neural network learning", ICLR 2019, section 3: a row is forgotten when it was right at one
-presentation and is wrong at the next; one that was never right counts as forgotten each time. Both are
-taken in the row's own mini-batch, as the network trains and before it learns from it.
+presentation and is wrong at the next; one that was never right counts as forgotten each time. Paul et
+al., "Deep learning on a data diet", NeurIPS 2021, section 2: the error is the distance between the
+probabilities and the given label as a one-hot vector (EL2N), early in training, since later nearly every
+row is fitted. All are taken in the row's own mini-batch, as the network trains and before it learns from it;
+the paper, which stops to judge all rows after 10 to 20 of 200 epochs, pays a pass for its error.
 
 A row goes by its content *and* its given label: copies with one label are one row that is shown more
-often, and what a network says of a label is not taken for a word on another. Kept are 20 bytes a row.
+often, and what a network says of a label is not taken for a word on another. Kept are 24 bytes a row.
 """
 
 from __future__ import annotations
@@ -19,11 +22,14 @@ import numpy as np
 
 from tasks import seeds
 
-MARKS, DYNAMICS = "dynamics_keys", "dynamics"
+MARKS, DYNAMICS, ERRORS = "dynamics_keys", "dynamics", "dynamics_errors"
 """Beside a network's weights: uint64 (m,), ascending; float32 (m, 3), the area under the margin, the times
-forgotten and the presentations."""
+forgotten and the presentations; float32 (m,), the error at presentation EARLY."""
 
-NAMES = (MARKS, DYNAMICS)
+NAMES = (MARKS, DYNAMICS, ERRORS)
+
+EARLY = 3
+"""Counted from 1, after two passes then; of a row that was shown less often, the last."""
 
 
 def marks_of(keys: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -47,16 +53,20 @@ class Recorder:
             np.zeros(n, np.int64),
         )
         self._learned, self._right = np.zeros(n, bool), np.zeros(n, bool)
+        self._errors = np.full(n, np.nan, np.float32)
         if before and MARKS in before:
             _, here, there = np.intersect1d(self._marks, before[MARKS], return_indices=True)
             area, forgotten, shown = before[DYNAMICS][there].T.astype(np.float64)
             self._margins[here], self._shown[here] = area * shown, shown
             self._learned[here] = forgotten < shown
             self._forgotten[here] = np.where(forgotten < shown, forgotten, 0)
+            if ERRORS in before:  # states of an earlier winnow have none
+                self._errors[here] = before[ERRORS][there]
 
     def see(self, rows: np.ndarray, labels: np.ndarray, logits: np.ndarray) -> None:
         """A mini-batch: rows int (b,) in 0..n-1, labels (b,) as columns of logits float (b, p), p > 1."""
         margins, places = margins_of(logits, labels), self._place[rows]
+        errors = errors_of(logits, labels)
         waiting = np.arange(len(rows))
         while len(waiting):  # twice where a batch ends one pass and opens the next with the same row
             seen, first = np.unique(places[waiting], return_index=True)
@@ -64,6 +74,8 @@ class Recorder:
             right = margin > 0
             self._margins[seen] += margin
             self._shown[seen] += 1
+            early = self._shown[seen] <= EARLY
+            self._errors[seen[early]] = errors[waiting[first[early]]]
             self._forgotten[seen] += self._right[seen] & ~right
             self._learned[seen] |= right
             self._right[seen] = right
@@ -75,7 +87,11 @@ class Recorder:
         count = self._shown[shown]
         forgotten = np.where(self._learned[shown], self._forgotten[shown], count)
         found = np.stack([self._margins[shown] / count, forgotten, count], axis=1)
-        return {MARKS: self._marks[shown], DYNAMICS: found.astype(np.float32)}
+        return {
+            MARKS: self._marks[shown],
+            DYNAMICS: found.astype(np.float32),
+            ERRORS: self._errors[shown],
+        }
 
 
 def margins_of(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -84,3 +100,11 @@ def margins_of(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     others[rows, labels] = -np.inf
     margins: np.ndarray = logits[rows, labels] - others.max(axis=1)
     return margins
+
+
+def errors_of(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """How far the probabilities are from the label as a one-hot vector, 0..sqrt(2): float (n, p) -> (n,)."""
+    odds = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    away = odds / odds.sum(axis=1, keepdims=True)
+    away[np.arange(len(labels)), labels] -= 1
+    return np.asarray(np.linalg.norm(away, axis=1))

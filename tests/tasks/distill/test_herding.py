@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tasks.data import Examples
-from tasks.distill.herding import Herding, herd, unit
+from tasks.distill.herding import Herding, herd
+from tasks.distill.vectors import unit
 from tests.tasks.distill.teachers import no_teachers
 
 

@@ -19,10 +19,12 @@ from tasks.stages import STAGES
 from tasks.stages.base import Job
 from tasks.stages.dynamics import recorded
 from tasks.stages.reading import labelled
-from tasks.teach.dynamics import DYNAMICS, MARKS, marks_of
+from tasks.stages.trusted import rows_of, trusted
+from tasks.teach.dynamics import DYNAMICS, ERRORS, MARKS, marks_of
 from tests.tasks.stages.harness import bring_up_to_date, forget_states
 
 NIGHTS = ["2026-01-01", "2026-01-02"]
+LENIENT = {"kind": "threshold", "drop_at": 0.1, "review_at": 0.2, "fix_at": 0.4, "max_fixed": 0.5}
 CONVNET = {"kind": "convnet", "epochs": 2, "min_steps": 6, "max_steps": 6, "width": 4, "batch_size": 32}
 
 
@@ -38,6 +40,8 @@ def digits(
     folder: Path,
     teachers: Sequence[dict[str, Any]] = ({"kind": "linear"}, CONVNET),
     detectors: Sequence[str] = ("training_dynamics",),
+    relabel: dict[str, Any] | None = None,
+    distill: dict[str, Any] | None = None,
     **teach: Any,
 ) -> Curation:
     """Some 45 digits a night."""
@@ -49,6 +53,8 @@ def digits(
             "ingest": {"encoder": {"kind": "pixels"}},
             "teach": {"teachers": list(teachers), "folds": 3, **teach},
             "detect": [{"kind": kind} for kind in detectors],
+            "relabel": relabel,
+            "distill": distill,
         }
     )
 
@@ -69,8 +75,9 @@ def by_hand(job: Job, night: str) -> dict[int, np.ndarray]:
         state = job.store.load_state(*name.split("/"))
         assert state is not None
         arrays, _ = state
-        for mark, values in zip(arrays.get(MARKS, []), arrays.get(DYNAMICS, []), strict=True):
-            found.setdefault(int(mark), []).append(values[:2].astype(np.float64))
+        known = [arrays.get(name, []) for name in (MARKS, DYNAMICS, ERRORS)]
+        for mark, values, error in zip(*known, strict=True):
+            found.setdefault(int(mark), []).append(np.array([*values[:2], error], np.float64))
     return {mark: np.mean(values, axis=0) for mark, values in found.items()}
 
 
@@ -83,7 +90,7 @@ def test_a_rows_dynamics_are_the_mean_over_the_folds_that_trained_on_it(tmp_path
         rows = labelled(job, number, {"dynamics"}, (0, ref.rows))
         assert rows.dynamics is not None
         marks = marks_of(rows.keys, rows.labels)
-        nothing = np.full(2, np.nan)
+        nothing = np.full(3, np.nan)
         expected = np.array([means.get(int(mark), nothing) for mark in marks], np.float32)
         np.testing.assert_allclose(rows.dynamics, expected, rtol=1e-6)
         assert not np.isnan(rows.dynamics[rows.trains & (rows.labels >= 0)]).all()
@@ -153,3 +160,27 @@ def test_a_detector_on_embeddings_needs_an_encoder(tmp_path: Path) -> None:
     made["teach"]["teachers"] = [CONVNET]
     with pytest.raises(ValidationError, match=r"detect\[0\] influence reads embeddings, so ingest needs"):
         Curation.model_validate(made)
+
+
+def test_a_distiller_sees_the_dynamics_of_the_labels_that_were_decided_on(tmp_path: Path) -> None:
+    """Networks learned another label of a row that was relabelled, and what they say of it does not count."""
+    made = digits(tmp_path, relabel=LENIENT, distill={"kind": "hardness"})
+    bring_up_to_date(made, NIGHTS[:1], ["ingest", "teach", "detect", "relabel", "distill"])
+    planner = Planner(made, Store(made.store, made.dataset))
+    job = planner.job(planner.stage(STAGES["distill"], NIGHTS[0]))
+    assert job is not None
+    known = trusted(job)
+    fixed = learned = 0
+    for label in known.classes:
+        rows, places = rows_of(job, label, (), {"dynamics"}), known.places(label)
+        assert rows.dynamics is not None
+        assert (rows.labels == label).all()
+        changed = known.rows.labels[places] != label
+        assert np.isnan(rows.dynamics[changed]).all()
+        fixed += int(changed.sum())
+        learned += int((~np.isnan(rows.dynamics[~changed])).all(axis=1).sum())
+    assert fixed
+    assert learned
+    ref = job.store.ref("distilled", NIGHTS[0])
+    assert ref is not None
+    assert set(job.store.read(ref)["label"].to_pylist()) == set(known.classes)

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.teach.dynamics import DYNAMICS, MARKS, Recorder, margins_of, marks_of
+from tasks.teach.dynamics import DYNAMICS, EARLY, ERRORS, MARKS, Recorder, errors_of, margins_of, marks_of
 
 
 def recorder(n: int, before: dict[str, np.ndarray] | None = None) -> Recorder:
@@ -30,6 +30,42 @@ def test_margins_are_of_the_label_against_the_best_other_class() -> None:
     logits = np.array([[3, 1, 0], [1, 2, 0], [5, 5, 1]], np.float32)
     assert margins_of(logits, np.array([0, 0, 1])).tolist() == [2, -1, 0]
     assert logits[0].tolist() == [3, 1, 0]
+
+
+def test_errors_are_the_distance_of_the_probabilities_to_the_label() -> None:
+    sure = np.array([[50, 0, 0], [50, 0, 0], [0, 0, 0], [900, -900, 0]], np.float32)
+    errors = errors_of(sure, np.array([0, 1, 2, 1]))
+    assert np.allclose(errors, [0, 2**0.5, (2 / 9 + 4 / 9) ** 0.5, 2**0.5])
+    assert errors_of(sure[:, :2] * 0, np.array([0, 0, 1, 1])).tolist() == [0.5**0.5] * 4
+
+
+def test_the_error_kept_is_that_of_an_early_presentation() -> None:
+    seen = recorder(2)
+    shown(seen, 0, [0, 1, 2, -9, -9])
+    shown(seen, 1, [0, 3])
+    errors = errors_of(np.array([[2, 0], [3, 0]], np.float32), np.zeros(2, int)).astype(np.float32)
+    arrays = seen.arrays()
+    by_row = dict(zip(arrays[MARKS].tolist(), arrays[ERRORS].tolist(), strict=True))
+    marks = marks_of(np.arange(2, dtype=np.uint64), np.zeros(2, int)).tolist()
+    assert EARLY == 3
+    assert [by_row[mark] for mark in marks] == errors.tolist()
+
+
+def test_a_training_that_goes_on_keeps_the_early_errors() -> None:
+    first = recorder(2)
+    shown(first, 0, [1] * 3)
+    shown(first, 1, [1])
+    second = recorder(2, first.arrays())
+    shown(second, 0, [5])
+    shown(second, 1, [5])
+    kept = dict(zip(second.arrays()[MARKS].tolist(), second.arrays()[ERRORS].tolist(), strict=True))
+    marks = marks_of(np.arange(2, dtype=np.uint64), np.zeros(2, int)).tolist()
+    early, late = errors_of(np.array([[1, 0], [5, 0]], np.float32), np.zeros(2, int)).astype(np.float32)
+    assert [kept[mark] for mark in marks] == [early, late]
+    without = {name: array for name, array in first.arrays().items() if name != ERRORS}
+    later = recorder(2, without)
+    shown(later, 0, [5])
+    assert np.isnan(later.arrays()[ERRORS]).tolist().count(True) >= 1
 
 
 def test_the_area_is_the_mean_margin_over_the_presentations() -> None:
