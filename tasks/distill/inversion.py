@@ -80,7 +80,9 @@ def distance(norm: nn.BatchNorm2d, inputs: torch.Tensor, groups: int) -> torch.T
     by the number of values."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
-    variance, mean = torch.var_mean(inputs.unflatten(0, (groups, -1)), dim=(1, 3, 4), correction=0)
+    variance, mean = torch.var_mean(
+        inputs.reshape(groups, -1, *inputs.shape[1:]), dim=(1, 3, 4), correction=0
+    )
     return length(mean - norm.running_mean) + length(variance - norm.running_var)
 
 

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 def trained(teachers: Sequence[Convnet], examples: Examples, seed: int, device: str) -> State:
     """Each teacher's network, from a seed of its own; how the rows were learned is left out."""
-    arrays, infos = {}, []
+    arrays: dict[str, np.ndarray] = {}
+    infos = []
     for number, teacher in enumerate(teachers):
         state = teacher.fit(
             examples, int(examples.labels.max()) + 1, seed_of(seed, "network", number), device
@@ -53,7 +54,8 @@ def mean_logits(state: State, images: np.ndarray, device: str) -> np.ndarray:
     from tasks.teach.resnet import log_probabilities
 
     said = [log_probabilities(network, images, device) for network in networks_of(state, device)]
-    return np.mean(said, axis=0, dtype=np.float64)
+    mean: np.ndarray = np.stack(said).mean(axis=0, dtype=np.float64)
+    return mean
 
 
 def opinion(state: State, images: np.ndarray, temperature: float, n_classes: int, device: str) -> np.ndarray:

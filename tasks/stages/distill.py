@@ -154,9 +154,12 @@ def under(job: Job, places: np.ndarray) -> str:
 def digest(job: Job, label: int) -> str:
     """What decides the result of a class: its rows, in order, and how they are looked at."""
     distiller = method(job.curation)
-    decides = [label, *decided_by(job, trusted(job).places(label))]
+    decides: list[Any] = [label, *decided_by(job, trusted(job).places(label))]
     if isinstance(distiller, Joint):
-        decides += [digest_together(job), len(job.classes) if distiller.labels == "static" else None]
+        decides.append(digest_together(job))
+    if distiller.labels == "static":
+        assert job.curation.teach is not None
+        decides += [len(job.classes), job.curation.teach.top_k]
     if distiller.asks or distiller.labels == "soft":
         decides.append(judges(job))
     return digest_of(decides)
@@ -173,7 +176,8 @@ def digest_projector(job: Job) -> str:
     projector, places = method(job.curation).projector, shown(job)
     assert projector is not None
     rows = trusted(job)
-    decides = [job.curation.dataset, projector.identity(), job.curation.device, job.curation.source.shape]
+    curation = job.curation
+    decides: list[Any] = [curation.dataset, projector.identity(), curation.device, curation.source.shape]
     decides += [hashed(rows.rows.keys[places], "<u8"), hashed(rows.labels[places], "<i4"), judges(job)]
     return digest_of(decides)
 
@@ -181,7 +185,7 @@ def digest_projector(job: Job) -> str:
 def decided_by(job: Job, places: np.ndarray) -> list[Any]:
     """Some rows of the window, in order, and how they are looked at."""
     distiller, curation, rows = method(job.curation), job.curation, trusted(job).rows
-    decides = [curation.dataset, identity_of(distiller), curation.device, curation.source.shape]
+    decides: list[Any] = [curation.dataset, identity_of(distiller), curation.device, curation.source.shape]
     decides.append(hashed(rows.keys[places], "<u8"))
     if "embedding" in distiller.reads and curation.ingest.encoder:
         decides.append(curation.ingest.encoder.identity())
