@@ -6,6 +6,7 @@ from typing import Any, get_args
 
 from tasks.detect import AnyDetector
 from tasks.distill import AnyDistiller
+from tasks.distill.projector import Projector
 from tasks.ingest import AnyEncoder, AnyFilter, AnySource
 from tasks.method import Method
 from tasks.reinforce import AnyReinforcer
@@ -35,6 +36,7 @@ METHODS: dict[str, list[type[Method]]] = {
     "relabel": members(AnyPolicy),
     "reinforce": members(AnyReinforcer),
     "distill": members(AnyDistiller),
+    "projector": [Projector],
     "audit": [PlantedFlips],
     "trial": [Trial],
     "report": [Student],

@@ -41,11 +41,14 @@ def impossible(c: Curation) -> list[str]:
         readers += [(f"detect[{i}] {detector.kind}", reads) for reads in sorted(detector.reads)]
     if c.distill:
         readers += [(f"distill {c.distill.kind}", reads) for reads in sorted(c.distill.reads)]
-        if (c.distill.asks or c.distill.labels == "soft") and not can_be_asked(c):
+        asks = c.distill.asks or c.distill.labels == "soft" or c.distill.projector is not None
+        if asks and not can_be_asked(c):
             found.append(
                 f"distill {c.distill.kind} asks teachers about what it makes, which precomputed ones cannot "
-                "tell; add one that can, or set labels: hard"
+                "tell; add one that can, or set labels: hard and leave out projector"
             )
+        if c.distill.projector:
+            readers.append(("distill.projector", "images"))
     if c.reinforce:
         readers.append((f"reinforce {c.reinforce.kind}", c.reinforce.reads))
         if c.teach and not can_be_asked(c):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -147,8 +147,10 @@ def soft_labels(
     images: np.ndarray | None = None,
     features: np.ndarray | None = None,
     tiles: int = 1,
+    say: Callable[[Examples], np.ndarray] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The `top_k` classes int32 and weights int16 (m, k) of rows, or of what was made from them."""
+    """The `top_k` classes int32 and weights int16 (m, k) of rows, or of what was made from them: as the
+    teachers `judged` them, or somebody else who can `say` log-probabilities."""
     teach = job.curation.teach
     assert teach is not None
     if images is not None or features is not None:
@@ -158,7 +160,8 @@ def soft_labels(
             images = decode(images, tiles)
         repeated = rows.take(np.repeat(np.arange(len(rows)), tiles**2))
         rows = replace(repeated, images=images, features=features, embedding=None)
-    said = np.exp(judged(job, rows).astype(np.float64)).reshape(-1, tiles**2, len(job.classes)).mean(axis=1)
+    log_probs = say(rows) if say else judged(job, rows)
+    said = np.exp(log_probs.astype(np.float64)).reshape(-1, tiles**2, len(job.classes)).mean(axis=1)
     nobody = np.full(len(said), -1, np.int32)
     soft = SoftLabels.from_pred_probs(rows.ids[:: tiles**2], nobody, said, teach.top_k)
     return soft.classes, soft.weights

@@ -3,7 +3,8 @@
 A class is a fit of its own. What it gives is named by what decides it, the class's rows and little
 else, and kept under the last partition that has such a row: a night does again only the classes
 that it changed, and whoever comes later, in any order, arrives at the same bytes. A shard is a run
-of classes; it puts the table together.
+of classes; it puts the table together. Methods that make all classes together (`Joint`) have a fit of
+the rows that they learn from first, kept alike, and the class takes its part out of that.
 """
 
 from __future__ import annotations
@@ -11,23 +12,34 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from storage.snapshot import Snapshot, Window
+from storage.store import Store
 from storage.tables import conform, file_schema
 from tasks.config import Curation
-from tasks.data import ONE, State, array_to_lists
-from tasks.distill import Distilled, Distiller
+from tasks.data import ONE, Examples, State, array_to_lists
+from tasks.distill import Distilled, Distiller, Joint, Maker
+from tasks.distill.random import draw_rows
 from tasks.seeds import seed_of
 from tasks.stages.asking import judged, judges, looked_at, soft_labels
 from tasks.stages.base import Job, Stage, load_state, spans
 from tasks.stages.dynamics import dynamics_of
 from tasks.stages.hashing import digest_of
 from tasks.stages.reading import picked, picked_columns
-from tasks.stages.trusted import rows_of, trusted
+from tasks.stages.trusted import decided, rows_of, trusted
+
+TOGETHER = "together"
+"""The fit that all classes are cut from."""
+
+PROJECTOR = "projector"
+"""The fit that is kept beside them; also what its state's name begins with."""
+
+if TYPE_CHECKING:
+    from tasks.distill.recipe import AskView
 
 PAYLOADS = ["image", "text", "features"]
 
@@ -53,25 +65,43 @@ class DistillStage(Stage):
         return {**found, "soft_labels": snapshot.own("soft_labels", partition)} if needed else found
 
     def rounds(self, job: Job) -> list[list[str]]:
-        return [[f"class{label}" for label in trusted(job).classes]]
+        parts = [f"class{label}" for label in trusted(job).classes]
+        distiller = method(job.curation)
+        first = [TOGETHER] * isinstance(distiller, Joint) + [PROJECTOR] * (distiller.projector is not None)
+        return [first, parts] if parts and first else [parts]
 
     def place(self, job: Job, part: str) -> tuple[str, str]:
-        """Under the last partition that has a row of the class."""
+        """Under the last partition that has a row of the class, or one of those that all are made from."""
+        if part == TOGETHER:
+            return under(job, learned(job)), f"distill-{digest_together(job)}"
+        if part == PROJECTOR:
+            return under(job, shown(job)), f"{PROJECTOR}-{digest_projector(job)}"
         label = int(part.removeprefix("class"))
-        ends = np.cumsum([ref.rows for ref in job.inputs["rows"]])
-        last = int(np.searchsorted(ends, trusted(job).places(label)[-1], side="right"))
-        return job.inputs["rows"][last].partition, f"distill-{digest(job, label)}"
+        return under(job, trusted(job).places(label)), f"distill-{digest(job, label)}"
 
     def states_used(self, job: Job) -> list[str]:
-        return ["/".join(self.place(job, f"class{label}")) for label in trusted(job).classes]
+        return ["/".join(self.place(job, part)) for parts in self.rounds(job) for part in parts]
 
     def fit(self, job: Job, part: str) -> State:
-        """One class distilled; see `packed`."""
-        label, distiller = int(part.removeprefix("class")), method(job.curation)
+        """One class distilled, see `packed`; or what all are cut from."""
+        distiller = method(job.curation)
+        if part == TOGETHER:
+            assert isinstance(distiller, Joint)
+            seed = seed_of(job.curation.dataset, identity_of(distiller))
+            return distiller.fit(decided(job, learned(job), distiller.reads), seed, job.device)
+        if part == PROJECTOR:
+            assert distiller.projector is not None
+            rows, seed = decided(job, shown(job), ["images"]), seed_of(job.curation.dataset, PROJECTOR)
+            return distiller.projector.fit(rows, partial(judged, job), len(job.classes), seed, job.device)
+        label = int(part.removeprefix("class"))
+        if isinstance(distiller, Joint):
+            made = within_class(job, label, distiller.cut(state_together(job), label))
+            return packed(made, *said(job, label, made))
+        assert isinstance(distiller, Distiller)
         later = (other for other in trusted(job).classes if other > label)
         stale = (n for n in later if not job.store.has_state(*self.place(job, f"class{n}")))
         rows = rows_of(job, label, stale, distiller.reads)
-        seed = seed_of(job.curation.dataset, distiller.identity(), label)
+        seed = seed_of(job.curation.dataset, identity_of(distiller), label)
         made = distiller.distill(rows, partial(judged, job), seed, job.device)
         return packed(made, *said(job, label, made))
 
@@ -88,47 +118,151 @@ class DistillStage(Stage):
         return {"distilled": pa.concat_tables([file_schema("distilled").empty_table(), *tables])}
 
 
-def method(curation: Curation) -> Distiller:
+def projector_of(store: Store, partition: str) -> AskView | None:
+    """Who labels views of a partition's distilled set, as it was committed last; None where the curation
+    asks for no projector. (n, h, w, c) uint8 -> log-probabilities (n, n_classes) float32."""
+    from tasks.distill.projector import answers
+
+    ref = store.ref("distilled", partition)
+    named = store.info(ref).get("states", []) if ref else []
+    found = [state.split("/") for state in named if state.split("/")[1].startswith(f"{PROJECTOR}-")]
+    return answers(load_state(store, *found[0])) if found else None
+
+
+def method(curation: Curation) -> Maker:
     assert curation.distill is not None
     return curation.distill
 
 
-def depends_on_teachers(distiller: Distiller) -> bool:
+def depends_on_teachers(distiller: Maker) -> bool:
     """Whether a class has to be done again when the teachers change."""
-    return distiller.asks or distiller.labels == "soft" or "dynamics" in distiller.reads
+    told = distiller.asks or distiller.labels == "soft" or distiller.projector is not None
+    return told or "dynamics" in distiller.reads
+
+
+def identity_of(distiller: Maker) -> dict[str, Any]:
+    """What of it decides the set: the projector has no say in it."""
+    return {name: value for name, value in distiller.identity().items() if name != PROJECTOR}
+
+
+def under(job: Job, places: np.ndarray) -> str:
+    """The last partition that holds one of some rows of the window."""
+    ends = np.cumsum([ref.rows for ref in job.inputs["rows"]])
+    return job.inputs["rows"][int(np.searchsorted(ends, places.max(), side="right"))].partition
 
 
 def digest(job: Job, label: int) -> str:
     """What decides the result of a class: its rows, in order, and how they are looked at."""
-    distiller, curation, known = method(job.curation), job.curation, trusted(job)
-    places = known.places(label)
-    decides: list[Any] = [
-        *(curation.dataset, label, distiller.identity(), curation.device, curation.source.shape),
-        hashlib.blake2b(known.rows.keys[places].astype("<u8").tobytes(), digest_size=16).hexdigest(),
-    ]
-    if "embedding" in distiller.reads and curation.ingest.encoder:
-        decides.append(curation.ingest.encoder.identity())
+    distiller = method(job.curation)
+    decides: list[Any] = [label, *decided_by(job, trusted(job).places(label))]
+    if isinstance(distiller, Joint):
+        decides.append(digest_together(job))
+    if distiller.labels == "static":
+        assert job.curation.teach is not None
+        decides += [len(job.classes), job.curation.teach.top_k]
     if distiller.asks or distiller.labels == "soft":
         decides.append(judges(job))
-    if "dynamics" in distiller.reads:
-        rows = replace(known.rows.take(places), labels=known.labels[places])
-        dynamics = dynamics_of(job, rows).astype("<f4")
-        decides.append(hashlib.blake2b(dynamics.tobytes(), digest_size=16).hexdigest())
     return digest_of(decides)
+
+
+def digest_together(job: Job) -> str:
+    """What decides what all classes are cut from: the rows learned from, in order, and their labels."""
+    places = learned(job)
+    return digest_of([TOGETHER, hashed(trusted(job).labels[places], "<i4"), *decided_by(job, places)])
+
+
+def digest_projector(job: Job) -> str:
+    """What decides the projector: the rows that views are of, their labels, and who speaks of them."""
+    projector, places = method(job.curation).projector, shown(job)
+    assert projector is not None
+    rows = trusted(job)
+    curation = job.curation
+    decides: list[Any] = [curation.dataset, projector.identity(), curation.device, curation.source.shape]
+    decides += [hashed(rows.rows.keys[places], "<u8"), hashed(rows.labels[places], "<i4"), judges(job)]
+    return digest_of(decides)
+
+
+def decided_by(job: Job, places: np.ndarray) -> list[Any]:
+    """Some rows of the window, in order, and how they are looked at."""
+    distiller, curation, rows = method(job.curation), job.curation, trusted(job).rows
+    decides: list[Any] = [curation.dataset, identity_of(distiller), curation.device, curation.source.shape]
+    decides.append(hashed(rows.keys[places], "<u8"))
+    if "embedding" in distiller.reads and curation.ingest.encoder:
+        decides.append(curation.ingest.encoder.identity())
+    if "dynamics" in distiller.reads:
+        own = replace(rows.take(places), labels=trusted(job).labels[places])
+        decides.append(hashed(dynamics_of(job, own), "<f4"))
+    return decides
+
+
+def hashed(values: np.ndarray, layout: str) -> str:
+    return hashlib.blake2b(values.astype(layout).tobytes(), digest_size=16).hexdigest()
+
+
+def learned(job: Job) -> np.ndarray:
+    """Where in the window the rows stand that a method learns all classes from, ascending."""
+    distiller = method(job.curation)
+    assert isinstance(distiller, Joint)
+    return shares(job, distiller.rows)
+
+
+def shown(job: Job) -> np.ndarray:
+    """The same of the rows that a projector learns from."""
+    projector = method(job.curation).projector
+    assert projector is not None
+    return shares(job, projector.rows)
+
+
+def shares(job: Job, rows: int) -> np.ndarray:
+    """An equal share of each class's trusted rows, drawn by content: their places in the window."""
+    known = trusted(job)
+    share, seed = max(rows // len(known.classes), 1), seed_of(job.curation.dataset, TOGETHER)
+    found = [
+        places[draw_rows(known.rows.keys[places], share, seed)]
+        for places in (known.places(label) for label in known.classes)
+    ]
+    return np.sort(np.concatenate(found))
+
+
+def state_together(job: Job) -> State:
+    return load_state(job.store, *DistillStage().place(job, TOGETHER))
+
+
+def within_class(job: Job, label: int, made: Distilled) -> Distilled:
+    """Origins as numbers of rows of the class, not of those that all classes were learned from."""
+    rows, own = learned(job), trusted(job).places(label)
+    return replace(made, origins=[np.searchsorted(own, rows[origin]).tolist() for origin in made.origins])
 
 
 def said(job: Job, label: int, made: Distilled) -> tuple[np.ndarray, np.ndarray]:
     """The labels of the examples as classes and weights, (m, k): the class itself, or what the teachers say
     who left out the fold of an example's first origin; of a mosaic, the mean of what they say of its tiles.
+    An example that is of no row is judged as some row of its class would be.
     """
-    m = len(made.origins)
+    m, own = len(made.origins), trusted(job).places(label)
     if method(job.curation).labels == "hard":
         return np.full((m, 1), label, np.int32), np.full((m, 1), ONE, np.int16)
-    places = trusted(job).places(label)[[origin[0] for origin in made.origins]]
+    places = own[[origin[0] if origin else number % len(own) for number, origin in enumerate(made.origins)]]
+    if method(job.curation).labels == "static":
+        return static_labels(job, trusted(job).rows.take(places), made.images, made.features, made.tiles)
     if made.images is None and made.features is None:
         return soft_labels(job, picked(job, job.inputs["rows"], places, looked_at(job)))
     rows = trusted(job).rows.take(places)
     return soft_labels(job, rows, made.images, made.features, made.tiles)
+
+
+def static_labels(
+    job: Job,
+    rows: Examples,
+    images: np.ndarray | None = None,
+    features: np.ndarray | None = None,
+    tiles: int = 1,
+) -> tuple[np.ndarray, np.ndarray]:
+    """As `soft_labels`, by the networks that the distiller trained."""
+    distiller, state = method(job.curation), state_together(job)
+    assert isinstance(distiller, Joint)
+    say = partial(distiller.opinion, state, n_classes=len(job.classes), device=job.device)
+    return soft_labels(job, rows, images, features, tiles, say)
 
 
 def packed(made: Distilled, classes: np.ndarray, weights: np.ndarray) -> State:

@@ -96,13 +96,19 @@ def read_classes(job: Job, label: int, ahead: Iterable[int], reads: Collection[s
         if left < 0:
             break
         places[other] = known.places(other)
-    payloads = [read for read in reads if read in COLUMNS]
-    rows = picked(job, job.inputs["rows"], np.concatenate(list(places.values())), payloads)
-    rows = replace(rows, labels=known.labels[np.concatenate(list(places.values()))])
-    if "dynamics" in reads:  # of a row that was relabelled none: networks learned another label
-        rows = replace(rows, dynamics=dynamics_of(job, rows))
+    rows = decided(job, np.concatenate(list(places.values())), reads)
     found, stop = {}, 0
     for each, mine in places.items():
         start, stop = stop, stop + len(mine)
         found[each] = rows.take(np.arange(start, stop))
     return found
+
+
+def decided(job: Job, places: np.ndarray, reads: Collection[str]) -> Examples:
+    """The rows at some places of the window, in that order, with those payloads of `reads`, under their
+    decided labels."""
+    rows = picked(job, job.inputs["rows"], places, [read for read in reads if read in COLUMNS])
+    rows = replace(rows, labels=trusted(job).labels[places])
+    if "dynamics" in reads:  # of a row that was relabelled none: networks learned another label
+        rows = replace(rows, dynamics=dynamics_of(job, rows))
+    return rows

@@ -15,6 +15,7 @@ from tasks.report.trial import Trial
 from tasks.seeds import seed_of
 from tasks.stages.asking import looked_at, soft_labels
 from tasks.stages.base import Job
+from tasks.stages.distill import method, static_labels
 from tasks.stages.reading import picked
 from tasks.stages.trusted import trusted
 
@@ -100,12 +101,13 @@ def drawn(job: Job, made: pa.Table, seed: int) -> Lesson:
         for label, m in enumerate(counts.tolist())
     ]
     labels = np.repeat(np.arange(k), [len(each) for each in places])
-    assert job.curation.distill is not None
-    if job.curation.distill.labels == "hard":
+    distiller = method(job.curation)
+    if distiller.labels == "hard":
         inputs, _ = inputs_of(job, np.concatenate(places), ())
         return Lesson(inputs, np.eye(k, dtype=np.float32)[labels])
-    inputs, rows = inputs_of(job, np.concatenate(places), looked_at(job))
-    classes, weights = soft_labels(job, rows)
+    static = distiller.labels == "static"
+    inputs, rows = inputs_of(job, np.concatenate(places), distiller.reads if static else looked_at(job))
+    classes, weights = static_labels(job, rows) if static else soft_labels(job, rows)
     return Lesson(inputs, distribution(classes, weights, k))
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -25,6 +25,9 @@ from tasks import seeds
 from tasks.data import Examples, State
 from tasks.teach import BadTraining, Start, Teacher, dynamics
 from tasks.teach.rowwise import over_vocabulary
+
+if TYPE_CHECKING:
+    from tasks.teach.resnet import ResNet
 
 HELD_OUT = 0.1
 
@@ -120,9 +123,7 @@ class Convnet(Teacher):
 
         Raises BadTraining for images of another shape than it learned from.
         """
-        import torch
-
-        from tasks.teach.resnet import bare, log_probabilities
+        from tasks.teach.resnet import log_probabilities
 
         images, shape = _images_of(examples), tuple(state.info["shape"])
         if images.shape[1:] != shape:
@@ -130,11 +131,20 @@ class Convnet(Teacher):
                 f"teach.teachers: convnet learned from images of {shape} and is shown {images.shape[1:]}; "
                 "bring all partitions to one shape at ingest"
             )
-        classes = state.arrays["classes"]
-        network = bare(shape, state.info["width"], len(classes), device)
-        network.load_state_dict({name: torch.tensor(value) for name, value in _weights(state).items()})
-        log_probs = log_probabilities(network, images, device).astype(np.float64)
-        return over_vocabulary(np.exp(log_probs), classes, n_classes)[None]
+        log_probs = log_probabilities(network_of(state, device), images, device).astype(np.float64)
+        return over_vocabulary(np.exp(log_probs), state.arrays["classes"], n_classes)[None]
+
+
+def network_of(state: State, device: str) -> ResNet:
+    """The network that a fit left, over the classes of the state's `classes`."""
+    import torch
+
+    from tasks.teach.resnet import bare
+
+    shape = tuple(state.info["shape"])
+    network = bare(shape, state.info["width"], len(state.arrays["classes"]), device)
+    network.load_state_dict({name: torch.tensor(value) for name, value in _weights(state).items()})
+    return network
 
 
 def _weights(state: State) -> dict[str, np.ndarray]:
