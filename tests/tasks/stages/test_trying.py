@@ -14,7 +14,7 @@ from tasks.data import ONE
 from tasks.plan import Planner
 from tasks.stages import STAGES, trying
 from tasks.stages.base import Job
-from tasks.stages.report import TRIAL, trial_parts, yardstick
+from tasks.stages.report import FIGURES_REVISION, TRIAL, trial_parts, yardstick
 from tests.tasks.stages.harness import bring_up_to_date, curation, run
 from tests.tasks.stages.test_distill import KEEP_ALL, Quarters, digits
 
@@ -75,6 +75,19 @@ def test_the_random_set_has_as_many_rows_of_each_class_none_of_them_tested_on(tm
     tested = {row.tobytes() for row in trying.inputs_of(job, places, ())[0]}
     for lesson in (ours, first, second):
         assert not tested & {row.tobytes() for row in lesson.inputs}
+
+
+def test_without_a_trial_distill_and_report_are_decided_by_what_decided_them_before(tmp_path: Path) -> None:
+    plain, on_trial = (
+        tried(tmp_path / str(number), trial=trial) for number, trial in enumerate((None, QUICK))
+    )
+    report, distill = STAGES["report"], STAGES["distill"]
+    assert report.identity(plain) == [plain.report.identity(), FIGURES_REVISION, plain.device]
+    assert plain.distill is not None
+    assert distill.identity(plain) == [plain.distill.identity(), plain.device]
+    for stage in STAGES.values():
+        changed = stage.identity(plain) != stage.identity(on_trial)
+        assert changed == (stage in (report, distill)), stage.name
 
 
 def test_a_random_set_on_trial_against_itself_ties(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
