@@ -121,7 +121,7 @@ def arms(curation: Curation) -> dict[str, Lesson]:
     assert rows.images is not None
     found = {}
     for arm in ("given", "curated"):
-        targets, usable = lessons(job, arm, rows.labels)
+        targets, usable = lessons(job, arm, rows)
         found[arm] = Lesson(rows.images, targets, np.flatnonzero(usable)[:, None])
     return found | {"reinforced": views(curation, rows, job.store.read([job.inputs["reinforcements"][0]]))}
 
