@@ -232,7 +232,7 @@ def test_what_teachers_were_asked_about_is_what_a_training_run_redraws(
         reinforce={**KINDS[kind], "draws": DRAWS, **({"self_mix": 0} if kind == "ferkd" else {})},
     )
     bring_up_to_date(made, [NIGHT], (*STAGES_BEFORE, "reinforce"))
-    table, rows = stored(made), from_rows(stored(made, "rows"), (8, 8, 1))
+    table, rows = stored(made), from_rows(stored(made, "rows"), (8, 8, 1), 10)
     assert made.reinforce is not None
     views, places = redrawn(made.reinforce, rows, table)
     assert len(places) == len(table)
