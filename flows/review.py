@@ -119,8 +119,15 @@ def import_reviews(store: Store, file: Path) -> None:
 
 
 def asked(store: Store) -> Task:
-    """What people are asked for."""
-    return cast(Task, task_of(store))
+    """What people are asked for. Raises BadInput where they could not write it down."""
+    task = cast(Task, task_of(store))
+    unjoinable = [name for name in vocabulary(store) if JOINT in name] if task == "multi_label" else []
+    if unjoinable:
+        raise BadInput(
+            f"class '{unjoinable[0]}' of {store.dataset} holds {JOINT}, by which reviewers join names; "
+            "give it another one under rename"
+        )
+    return task
 
 
 def form_of(file: Path) -> show.Format:

@@ -170,6 +170,51 @@ def test_a_rows_story_is_told_in_sets(curated: Curation, capsys: pytest.CaptureF
     assert "given label" in told
 
 
+def points(folder: Path, nights: dict[str, int], **changes: Any) -> Curation:
+    """Nights of points with two facts each; `late` holds of none before the night whose number is given."""
+    folder.mkdir(parents=True)
+    for number, (night, late_from) in enumerate(nights.items()):
+        random = np.random.default_rng(number)
+        x = random.normal(size=(60, 4)).astype(np.float32)
+        facts = {"early": x[:, 0] > 0, "late": (x[:, 1] > 0) & (number >= late_from)}
+        np.savez(
+            folder / f"{night}.npz", x=x, **{name: holds.astype(np.int8) for name, holds in facts.items()}
+        )
+    source = {"kind": "numpy", "path": str(folder / "{partition}.npz"), "features": "x", "feature_length": 4}
+    return Curation.model_validate(
+        {
+            "dataset": "points",
+            "store": str(folder / "store"),
+            "task": "multi_label",
+            "source": {**source, "labels": ["early", "late"]},
+            "ingest": {"encoder": {"kind": "features"}},
+            "teach": {"teachers": [{"kind": "linear"}], "folds": 3, "refit": {"growth": 1.0}},
+            "detect": [{"kind": "confident_learning"}],
+            "relabel": {"kind": "threshold"},
+            **changes,
+        }
+    )
+
+
+def test_a_class_that_first_applies_later_calls_for_teachers_that_know_it(tmp_path: Path) -> None:
+    nights = dict.fromkeys(("2026-01-01", "2026-01-02", "2026-01-03"), 2)
+    made = points(tmp_path / "in", nights)
+    fitted = bring_up_to_date(made, nights, STAGES[:-1])
+    assert fitted["2026-01-02"] != ["models"], "the data set has doubled"
+    assert fitted["2026-01-03"] != ["models"], "it has not doubled again, but here is a new class"
+    found = ask(
+        made,
+        "SELECT avg(p[list_position(class_names, 'late')]) FROM soft_labels JOIN rows USING (id, partition) "
+        "WHERE list_contains(label_names, 'late')",
+    )
+    assert found[0][0] > 0.1
+    before = ask(
+        made,
+        "SELECT max(p[list_position(class_names, 'late')]) FROM soft_labels WHERE partition = '2026-01-01'",
+    )
+    assert before[0][0] < 1e-3
+
+
 def test_two_teachers_weighed_by_the_stack_are_an_opinion_too(tmp_path: Path) -> None:
     teach = {
         "teachers": [{"kind": "linear", "c": 0.1}],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from pydantic import ValidationError
 from tasks.data import Examples, State
 from tasks.teach import BadTraining
 from tasks.teach.precomputed import Precomputed
+from tasks.teach.yes_no import probabilities
 
 NOTHING = State({}, {})
 
@@ -123,3 +125,13 @@ def test_the_identity_is_the_content_wherever_the_file_lies(tmp_path: Path) -> N
 def test_at_least_one_teacher_must_be_named() -> None:
     with pytest.raises(ValidationError, match="teachers"):
         Precomputed(path="x.parquet", teachers=())
+
+
+def test_of_sets_probabilities_need_not_sum_to_one_and_come_as_log_odds(tmp_path: Path) -> None:
+    teacher = written(tmp_path, ["a", "b"], x=[[0.9, 0.8, 0.0], [0.5, 1.0, 0.1]])
+    examples = replace(rows("b", "a"), given=np.full((2, 3), -1, np.int8))
+    odds = teacher.predict(NOTHING, examples, 3, "cpu")
+    assert np.isfinite(odds).all()
+    np.testing.assert_allclose(probabilities(odds), [[[0.5, 1.0, 0.1], [0.9, 0.8, 0.0]]], atol=1e-6)
+    with pytest.raises(BadTraining, match="do not sum to 1"):
+        teacher.predict(NOTHING, rows("a"), 3, "cpu")
