@@ -96,4 +96,5 @@ def through(images: np.ndarray, tiles: int) -> np.ndarray:
 def stretch(length: int, size: int) -> np.ndarray:
     """The matrix (size, length) float64 that enlarges a line of `length` pixels to `size`."""
     centres = np.clip((np.arange(size) + 0.5) * length / size - 0.5, 0, length - 1)
-    return np.maximum(1 - np.abs(centres[:, None] - np.arange(length)), 0)
+    weights: np.ndarray = np.maximum(1 - np.abs(centres[:, None] - np.arange(length)), 0)
+    return weights

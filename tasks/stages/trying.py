@@ -29,27 +29,24 @@ class Lesson(NamedTuple):
 
 def trial(job: Job, number: int, yardstick: np.ndarray) -> dict[str, Any]:
     """One pair of students. yardstick: (n,) what the window's rows are judged by, -1 for nothing."""
-    from tasks.distill.recipe import train_and_score
-
-    settings = settings_of(job)
     made = job.store.read([job.inputs["distilled"][0]])
-    seed = seed_of(job.curation.dataset, job.partition, settings.identity(), number)
+    seed = seed_of(job.curation.dataset, job.partition, settings_of(job).identity(), number)
     places = tested_on(job, yardstick)
     test = inputs_of(job, places, ())[0]
     found = {
-        arm: train_and_score(
-            *lesson,
-            test,
-            yardstick[places],
-            width=settings.width,
-            steps=settings.steps,
-            seed=seed,
-            device=job.device,
-            flip=settings.flip,
-        )
+        arm: score(job, lesson, test, yardstick[places], seed)
         for arm, lesson in (("distilled", stored(job, made)), ("random", drawn(job, made, seed)))
     }
     return {**found, "test_rows": len(places)}
+
+
+def score(job: Job, lesson: Lesson, test: np.ndarray, labels: np.ndarray, seed: int) -> float:
+    """How accurate a student of `lesson` is on `test`."""
+    from tasks.distill.recipe import train_and_score
+
+    s = settings_of(job)
+    options: dict[str, Any] = {"width": s.width, "steps": s.steps, "flip": s.flip, "device": job.device}
+    return train_and_score(*lesson, test, labels, seed=seed, **options)
 
 
 def settings_of(job: Job) -> Trial:

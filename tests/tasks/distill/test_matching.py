@@ -10,14 +10,13 @@ import pytest
 import torch
 from pydantic import ValidationError
 from sklearn.datasets import load_digits
-from torch import nn
 
 from tasks.data import Examples
 from tasks.distill import Distilled
-from tasks.distill.convnet import ConvNet
 from tasks.distill.matching import Matching
 from tasks.distill.mosaic import encode
 from tasks.distill.random import Random
+from tasks.distill.recipe import train_and_score
 from tests.tasks.distill.teachers import no_teachers
 
 QUICK = Matching(per_class=3, steps=4, width=8, real_batch=16)
@@ -171,31 +170,16 @@ def test_learnt_digits_teach_more_than_random_ones() -> None:
                 chosen = pixels[rows[[origin for (origin,) in distilled.origins]]]
                 small.append(chosen if distilled.images is None else distilled.images)
                 labels += [label] * len(chosen)
-            accuracy[method.kind] = accuracy_after_training(
-                np.concatenate(small), np.array(labels), pixels[1000:], digits.target[1000:], seed
+            accuracy[method.kind] = train_and_score(
+                np.concatenate(small),
+                np.eye(10, dtype=np.float32)[labels],
+                pixels[1000:],
+                digits.target[1000:],
+                width=32,
+                steps=150,
+                seed=seed,
+                device="cpu",
+                flip=False,
             )
         gains.append(accuracy["matching"] - accuracy["random"])
     assert np.mean(gains) > 0.02
-
-
-def accuracy_after_training(
-    images: np.ndarray, labels: np.ndarray, test: np.ndarray, truth: np.ndarray, seed: int, epochs: int = 150
-) -> float:
-    """Test accuracy of a fresh ConvNet of 32 filters trained on whole batches with cross-entropy."""
-
-    def tensor(values: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy((values.transpose(0, 3, 1, 2) / np.float32(255) - 0.3) / 0.35)
-
-    source = torch.Generator().manual_seed(seed)
-    torch.manual_seed(seed)
-    convnet = ConvNet(images.shape[3], images.shape[1], images.shape[2], 32, source)
-    network = nn.Sequential(convnet, nn.Linear(convnet.features, 10))
-    optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
-    inputs, targets = tensor(images), torch.from_numpy(labels)
-    for _ in range(epochs):
-        optimizer.zero_grad()
-        nn.functional.cross_entropy(network(inputs), targets).backward()
-        optimizer.step()
-    with torch.no_grad():
-        found = torch.cat([network(part) for part in tensor(test).split(500)]).argmax(dim=1).numpy()
-    return float((found == truth).mean())
