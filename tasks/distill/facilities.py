@@ -21,8 +21,8 @@ from collections.abc import Iterator
 import numpy as np
 
 KEPT_ROWS = 8192
-FEWEST, BATCH = 16, 64
-"""Rows whose gains are computed at once, at most."""
+BATCH = 64
+"""Rows whose gains are computed at once."""
 
 BLOCK = 1024
 """Similarities are summed in float32 within a block, and blocks in float64."""
@@ -39,9 +39,8 @@ def greedy(rows: np.ndarray, keep: bool = True) -> Iterator[tuple[int, float]]:
     else:
         bounds, known_at = gains(kept, np.arange(n), best), np.zeros(n, np.int64)
     for made in range(n):
-        asked = FEWEST
         while True:
-            top = leading(bounds, asked)
+            top = leading(bounds, BATCH)
             if known_at[top[0]] == made or bounds[top[0]] == 0:
                 break
             stale = top[known_at[top] < made]
@@ -50,7 +49,6 @@ def greedy(rows: np.ndarray, keep: bool = True) -> Iterator[tuple[int, float]]:
             else:
                 bounds[stale] = gains(kept, stale, best)
             known_at[stale] = made
-            asked = min(2 * asked, BATCH)
         pick = int(top[0])
         yield pick, float(bounds[pick])
         np.maximum(best, similarities(rows, top[:1])[0] if kept is None else kept[pick], out=best)

@@ -107,14 +107,15 @@ def test_under_soft_labels_both_sets_have_labels_of_the_same_teachers(tmp_path: 
     for lesson in (trying.stored(job, table), trying.drawn(job, table, 1)):
         assert np.allclose(lesson.targets.sum(axis=1), 1)
         assert ((lesson.targets > 0) & (lesson.targets < 1)).any()
-    mine, theirs = trying.stored(job, table), {}
+    mine = trying.stored(job, table)
+    theirs: dict[bytes, np.ndarray] = {}
     for seed in range(30):
         other = trying.drawn(job, table, seed)
         theirs |= {row.tobytes(): target for row, target in zip(other.inputs, other.targets, strict=True)}
     shared = [(t, theirs[row.tobytes()]) for row, t in zip(*mine, strict=True) if row.tobytes() in theirs]
     assert shared  # a row that both sets have has one and the same label
-    for one, other in shared:
-        assert np.array_equal(one, other)
+    for ours, same in shared:
+        assert np.array_equal(ours, same)
 
 
 def test_pictures_are_learned_as_pictures_and_mosaics_as_their_tiles(tmp_path: Path) -> None:
