@@ -27,6 +27,8 @@ ARMS = {
     "random": ("hard", "soft", "asked"),
     "random mosaics": ("hard", "soft", "asked"),
     "herding": ("hard", "soft"),
+    "k_center": ("hard", "soft"),
+    "facility_location": ("hard", "soft"),
     "patches": ("hard", "soft"),
     "patches, mosaics": ("hard", "soft", "asked"),
     "matching": ("hard", "soft"),
