@@ -14,6 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tasks.largest import largest, rounded
+
 ONE = 32767
 """The int16 that stands for probability 1."""
 
@@ -155,12 +157,11 @@ class SoftLabels(Rows):
         n, n_classes = pred_probs.shape
         if n and not (pred_probs.min() >= -1e-6 and pred_probs.max() <= 1 + 1e-6):
             raise ValueError("pred_probs holds NaN or values outside 0..1; has the teacher diverged?")
-        weights = np.rint(pred_probs.astype(np.float64) * ONE).astype(np.int16)
         k = min(top_k, n_classes)
-        classes = np.argsort(-weights, axis=1, kind="stable")[:, :k].astype(np.int32)
-        top = np.take_along_axis(weights, classes, axis=1)
+        classes, top = largest(pred_probs, k)
         known = labels >= 0
-        given_weight = np.where(known, weights[np.arange(n), np.maximum(labels, 0)], 0).astype(np.int16)
+        given = rounded(pred_probs[np.arange(n), np.maximum(labels, 0)])
+        given_weight = np.where(known, given, 0).astype(np.int16)
         listed = (classes == labels[:, None]).any(axis=1)
         stored = top.sum(axis=1, dtype=np.int32) + np.where(known & ~listed, given_weight, 0)
         rest = n_classes - k - (known & ~listed)
@@ -169,19 +170,17 @@ class SoftLabels(Rows):
 
     def pred_probs(self) -> np.ndarray:
         """Decode to (n, n_classes) float32; the tail is spread evenly over the classes not stored."""
-        n = len(self)
-        rows = np.arange(n)
-        stored = np.zeros((n, self.n_classes), dtype=bool)
-        np.put_along_axis(stored, self.classes, True, axis=1)
+        n, k = self.classes.shape
         known = self.labels >= 0
-        stored[rows[known], self.labels[known]] = True
-        rest = np.maximum(self.n_classes - stored.sum(axis=1), 1)
+        listed = (self.classes == self.labels[:, None]).any(axis=1)
+        rest = np.maximum(self.n_classes - k - (known & ~listed), 1)
         # Rounding may leave the tail more than its share; no class it hides beats one that is listed.
         share = np.minimum(self.tail / rest, self.weights.min(axis=1, initial=ONE))
-        dense = np.where(stored, 0.0, share[:, None])
-        dense[rows[known], self.labels[known]] = self.given_weight[known]
-        np.put_along_axis(dense, self.classes, self.weights.astype(np.float64), axis=1)
-        return (dense / ONE).astype(np.float32)
+        dense = np.empty((n, self.n_classes), np.float32)
+        dense[:] = (share / ONE).astype(np.float32)[:, None]
+        dense[np.flatnonzero(known), self.labels[known]] = self.given_weight[known] / ONE
+        np.put_along_axis(dense, self.classes, (self.weights / ONE).astype(np.float32), axis=1)
+        return dense
 
     @classmethod
     def from_arrow(cls, table: pa.Table, labels: np.ndarray, n_classes: int) -> SoftLabels:

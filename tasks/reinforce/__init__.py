@@ -39,7 +39,7 @@ class Adapted:
     regions: np.ndarray | None = None
 
 
-REGIONS = ("hard", "uncertain", "confident")
+REGIONS: tuple[str, ...] = ("hard", "uncertain", "confident")
 """How sure the teachers are of a view; what the column `region` says."""
 
 

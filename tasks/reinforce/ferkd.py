@@ -62,7 +62,7 @@ class FerKD(Cropping):
         chance = number("mix")
         pastes = chance < self.self_mix / 2
         blends = ~pastes & (chance < self.self_mix)
-        box = mixing.boxes(*map(number, ("paste_area", "paste_line", "paste_column")), shape)
+        box = mixing.boxes(map(number, ("paste_area", "paste_line", "paste_column")), shape)
         following = (np.arange(len(chance)) + 1) % self.draws
         return {
             "partner_draw": np.where(pastes | blends, following, NO_PARTNER).astype(np.int16),
@@ -75,7 +75,7 @@ class FerKD(Cropping):
 
     def mix(self, views: np.ndarray, others: np.ndarray, transforms: Transforms) -> np.ndarray:
         """SelfMix of views with others of the same rows: (m, h, w, c) uint8, twice."""
-        return mixing.pasted(mixing.mixed(views, others, transforms["own_weight"]), others, transforms)
+        return mixing.mixed_in(views, others, transforms)
 
     def adapt(
         self,

@@ -8,36 +8,49 @@ boxes whole pixels, so mixing is integer arithmetic: the same bytes everywhere.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from tasks.seeds import mix, seed_of
 
 ONE = 32767
 """The weight that stands for 1."""
+BATCH = 256
+"""Views mixed at once, to bound the memory. Changes no byte."""
 
 
 def own_weights(chance: np.ndarray) -> np.ndarray:
     """mixup's weight of the own side from a number in [0, 1): the larger of lambda and 1 - lambda, so a
     view stays mostly its own row's. (m,) -> (m,) int16, 16384..32767."""
-    return np.rint(np.maximum(chance, 1 - chance) * ONE).astype(np.int16)
+    return np.asarray(np.rint(np.maximum(chance, 1 - chance) * ONE), np.int16)
 
 
-def boxes(
-    chance: np.ndarray, line: np.ndarray, column: np.ndarray, shape: tuple[int, ...]
-) -> dict[str, np.ndarray]:
-    """CutMix's boxes from three numbers in [0, 1): lambda and the centre. Sides of sqrt(1 - lambda),
-    clipped at the border; `paste_top`, `paste_left`, `paste_height`, `paste_width`, (m,) int16."""
-    side = np.sqrt(1 - chance)
-    found = {}
-    for place, size, centre, length in (
-        ("top", "height", line, shape[0]),
-        ("left", "width", column, shape[1]),
+def boxes(chances: Iterable[np.ndarray], shape: tuple[int, ...]) -> dict[str, np.ndarray]:
+    """CutMix's boxes from three numbers in [0, 1): lambda, and the line and column of the centre, (m,) each.
+    Sides of sqrt(1 - lambda), clipped at the border; `paste_top`, `paste_left`, `paste_height` and
+    `paste_width`, (m,) int16."""
+    share, line, column = chances
+    found: dict[str, np.ndarray] = {}
+    for first, extent, centre, length in (
+        ("paste_top", "paste_height", line, shape[0]),
+        ("paste_left", "paste_width", column, shape[1]),
     ):
-        half = np.floor(side * length).astype(np.int64) // 2
+        half = np.floor(np.sqrt(1 - share) * length).astype(np.int64) // 2
         middle = np.floor(centre * length).astype(np.int64)
-        first, last = np.maximum(middle - half, 0), np.minimum(middle + half, length)
-        found |= {place: first, size: last - first}
-    return {f"paste_{name}": pixels.astype(np.int16) for name, pixels in found.items()}
+        begin, end = np.maximum(middle - half, 0), np.minimum(middle + half, length)
+        found |= {first: begin.astype(np.int16), extent: (end - begin).astype(np.int16)}
+    return found
+
+
+def mixed_in(views: np.ndarray, others: np.ndarray, t: dict[str, np.ndarray]) -> np.ndarray:
+    """mixup by `own_weight`, then cutmix by the box `paste_…`, with the same others: (m, h, w, c) uint8."""
+    done = np.empty_like(views)
+    for start in range(0, len(views), BATCH):
+        batch = slice(start, start + BATCH)
+        blended = mixed(views[batch], others[batch], t["own_weight"][batch])
+        done[batch] = pasted(blended, others[batch], {name: values[batch] for name, values in t.items()})
+    return done
 
 
 def mixed(views: np.ndarray, others: np.ndarray, own: np.ndarray) -> np.ndarray:

@@ -170,6 +170,24 @@ SHARE_NAMES = {"keep": "kept", "fix": "fixed", "soften": "softened", "drop": "dr
 """share_dropped reads better than share_drop; review and human stay as they are."""
 
 
+def reinforce(views: int, regions: Mapping[str, int], dropped: np.ndarray, drawn: np.ndarray) -> list[Figure]:
+    """Of a reinforcer that grades views: the shares that were hard (dropped, but for a row's last), uncertain
+    and confident, and the largest share that a class lost.
+
+    views: how many were drawn; regions: stored views by region; dropped, drawn: (k,) int64 views by their
+    rows' decided class. Nothing where no view was graded.
+    """
+    if not regions or not views:
+        return []
+    hard = views - sum(count for region, count in regions.items() if region != "hard")
+    counts = {"hard": hard} | {region: regions.get(region, 0) for region in ("uncertain", "confident")}
+    found = [Figure("reinforce", f"views_{name}", count / views, "share") for name, count in counts.items()]
+    if drawn.any():
+        worst = float((dropped[drawn > 0] / drawn[drawn > 0]).max())
+        found.append(Figure("reinforce", "views_dropped_worst_class", worst, "share"))
+    return found
+
+
 def student(accuracies: Mapping[str, Sequence[float]], test_rows: int) -> list[Figure]:
     """accuracy_given, accuracy_curated, …: the mean over seeds of each arm that could be measured; and
     what curation lost of it at the least, as if the arms had been tested on rows of their own."""

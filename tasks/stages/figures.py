@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.data import ACTIONS, ONE, Decisions, Issues, SoftLabels, State, ints_or_minus_one
@@ -57,9 +58,30 @@ def figures(
     found += annotators(job) + metrics.audit(audits)
     if "labels" in job.inputs:
         found += metrics.relabel(decisions(job), truth)
+    if "reinforcements" in job.inputs:
+        found += reinforced(job)
     if students:
         found += metrics.student(accuracies(students), test_rows(students))
     return found + metrics.trial(tried) + [Figure(*figure) for figure in compared]
+
+
+def reinforced(job: Job) -> list[Figure]:
+    """What became of the views that were drawn, where the reinforcer grades them."""
+    stored = job.store.read([job.inputs["reinforcements"][0]], ["id", "region"])
+    counts = stored["region"].drop_null().value_counts().to_pylist()
+    regions = {pair["values"]: pair["counts"] for pair in counts}
+    if not regions or job.curation.reinforce is None:
+        return []
+    decided = decisions(job)
+    kept, k = ACTIONS.index("drop") != decided.action, len(job.classes)
+    labels = decided.label[kept]
+    owners = pc.index_in(stored["id"], pa.array(decided.ids[kept], pa.string())).drop_null().to_numpy()
+    lost = job.curation.reinforce.draws - np.bincount(owners, minlength=len(labels))
+    known, drawn = labels >= 0, np.full(len(labels), job.curation.reinforce.draws)
+    by_class = [
+        np.bincount(labels[known], views[known], minlength=k).astype(np.int64) for views in (lost, drawn)
+    ]
+    return metrics.reinforce(int(drawn.sum()), regions, *by_class)
 
 
 def page_data(

@@ -44,16 +44,16 @@ def test_cutmix_pastes_the_box_and_nothing_else() -> None:
 
 def test_a_box_has_sides_of_the_root_of_one_minus_lambda_about_its_centre() -> None:
     # lambda 0.75: half of each side, 8 x 10 of 16 x 20, about pixel (8, 10)
-    found = boxes(np.array([0.75]), np.array([0.5]), np.array([0.5]), (16, 20, 1))
+    found = boxes(np.array([[0.75], [0.5], [0.5]]), (16, 20, 1))
     assert sides(found) == [4, 5, 8, 10]
-    clipped = boxes(np.array([0.75]), np.array([0.0]), np.array([0.99]), (16, 20, 1))
+    clipped = boxes(np.array([[0.75], [0.0], [0.99]]), (16, 20, 1))
     assert sides(clipped) == [0, 14, 4, 6]
 
 
 @settings(max_examples=50, deadline=None)
 @given(h=st.integers(1, 40), w=st.integers(1, 40), seed=st.integers(0, 2**31))
 def test_every_box_lies_inside_its_image(h: int, w: int, seed: int) -> None:
-    found = boxes(*np.random.default_rng(seed).random((3, 200)), (h, w, 1))
+    found = boxes(np.random.default_rng(seed).random((3, 200)), (h, w, 1))
     assert min(int(value.min()) for value in found.values()) >= 0
     assert (found["paste_top"] + found["paste_height"]).max() <= h
     assert (found["paste_left"] + found["paste_width"]).max() <= w

@@ -108,6 +108,19 @@ def test_relabelling_by_hand() -> None:
     assert found["label_accuracy_curated"] == pytest.approx(2 / 3)
 
 
+def test_graded_views_by_hand() -> None:
+    # of 12 views 3 were dropped and 1 was the last of its row; the second class lost 2 of its 4
+    regions = {"hard": 1, "uncertain": 2, "confident": 6}
+    found = values(metrics.reinforce(12, regions, np.array([1, 2, 0]), np.array([8, 4, 0])))
+    assert found == {
+        "views_hard": pytest.approx(4 / 12),
+        "views_uncertain": pytest.approx(2 / 12),
+        "views_confident": 0.5,
+        "views_dropped_worst_class": 0.5,
+    }
+    assert metrics.reinforce(12, {}, np.zeros(3, int), np.zeros(3, int)) == []
+
+
 def test_without_truth_nothing_is_claimed_about_it(night: Night) -> None:
     unknown = np.full(len(night.truth), -1, np.int32)
     found = values(

@@ -16,8 +16,9 @@ from storage.store import Store
 from tasks.config import Curation
 from tasks.data import Examples
 from tasks.plan import Planner
+from tasks.reinforce import REGIONS
 from tasks.seeds import folds_of
-from tasks.stages import STAGES, reinforce
+from tasks.stages import STAGES, asking, reinforce
 from tests.tasks.stages.harness import bring_up_to_date, run
 
 NIGHT, ROWS, DRAWS = "2026-01-01", 36, 3
@@ -25,7 +26,7 @@ STAGES_BEFORE = ("ingest", "teach", "detect", "relabel")
 KINDS: dict[str, dict[str, Any]] = {
     "crops": {"kind": "crops"},
     "reinforce": {"kind": "reinforce", "scale": [0.5, 1.0]},
-    "ferkd": {"kind": "ferkd", "lower": 0.4, "upper": 0.9},
+    "ferkd": {"kind": "ferkd", "lower": 0.8, "upper": 0.97},
 }
 
 
@@ -70,7 +71,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         ids.extend(views.ids)
         return ask(job, views, *rest)
 
-    ask = reinforce.ask
+    ask = asking.ask
     monkeypatch.setattr(reinforce, "ask", noting)
     return ids
 
@@ -219,10 +220,12 @@ def test_what_teachers_were_asked_about_is_what_a_training_run_redraws(
     from tasks.stages.reading import from_rows
 
     seen: list[Examples] = []
-    ask = reinforce.ask
-    monkeypatch.setattr(
-        reinforce, "ask", lambda job, views, *rest: (seen.append(views), ask(job, views, *rest))[1]
-    )
+
+    def noting(job: Any, views: Examples, *rest: Any) -> Any:
+        seen.append(views)
+        return asking.ask(job, views, *rest)
+
+    monkeypatch.setattr(reinforce, "ask", noting)
     made = pictures(
         tmp_path,
         kind,
@@ -239,3 +242,23 @@ def test_what_teachers_were_asked_about_is_what_a_training_run_redraws(
     order = [where[i, d] for i, d in zip(table["id"].to_pylist(), table["draw"].to_pylist(), strict=True)]
     assert told.images is not None
     assert np.array_equal(views, told.images[order])
+
+
+def test_the_shares_of_graded_views_are_metrics(tmp_path: Path) -> None:
+    from tasks.stages.figures import reinforced
+
+    made = pictures(tmp_path, "ferkd")
+    bring_up_to_date(made, [NIGHT], (*STAGES_BEFORE, "reinforce"))
+    decide(made, lambda rows: rows[0].update(action="drop", label=None))
+    run(made, NIGHT, "reinforce")
+    planner = Planner(made, Store(made.store, made.dataset))
+    job = planner.job(planner.stage(STAGES["report"], NIGHT))
+    assert job
+    found = {figure.name: figure.value for figure in reinforced(job)}
+    regions = stored(made)["region"].to_pylist()
+    drawn = (ROWS - 1) * DRAWS
+    assert found["views_confident"] == regions.count("confident") / drawn > 0
+    assert found["views_uncertain"] == regions.count("uncertain") / drawn > 0
+    assert found["views_hard"] > 0
+    assert sum(found[f"views_{region}"] for region in REGIONS) == pytest.approx(1)
+    assert found["views_dropped_worst_class"] >= (drawn - len(regions)) / drawn
