@@ -39,7 +39,7 @@ FOLDER = REPOSITORY / "build" / "distilled"
 CLASSES, SIDE = 10, 28
 TEACHER = Convnet(width=24, batch_size=128, epochs=10, max_steps=4500, flip=True)
 
-LEARNT = Matching(steps=1000, width=32, real_batch=128, flip=True)
+LEARNT = Matching(steps=500, real_batch=128, flip=True)
 METHODS: dict[str, Distiller] = {
     "random": Random(),
     # all that are looked at are taken, whole: the control of what is learnt or chosen of mosaics
