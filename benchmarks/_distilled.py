@@ -25,7 +25,9 @@ from benchmarks._chain import REPOSITORY
 from benchmarks._effects import examples, existing
 from tasks.data import Examples, State
 from tasks.distill import Distiller
+from tasks.distill.facility_location import FacilityLocation
 from tasks.distill.herding import Herding
+from tasks.distill.k_center import KCenter
 from tasks.distill.matching import Matching
 from tasks.distill.patches import Patches
 from tasks.distill.random import Random
@@ -37,12 +39,14 @@ FOLDER = REPOSITORY / "build" / "distilled"
 CLASSES, SIDE = 10, 28
 TEACHER = Convnet(width=24, batch_size=128, epochs=10, max_steps=4500, flip=True)
 
-LEARNT = Matching(steps=1000, width=32, real_batch=128, flip=True)
+LEARNT = Matching(steps=500, real_batch=128, flip=True)
 METHODS: dict[str, Distiller] = {
     "random": Random(),
     # all that are looked at are taken, whole: the control of what is learnt or chosen of mosaics
     "random mosaics": Patches(candidates=1, crops=1, least_area=1.0),
     "herding": Herding(),
+    "k_center": KCenter(),
+    "facility_location": FacilityLocation(),
     "patches": Patches(tiles=1),
     "patches, mosaics": Patches(tiles=2),
     "matching": LEARNT,

@@ -7,7 +7,7 @@ stored beside each image; or asked, the teacher's answer to each view, which cos
 One teacher, the product's residual network, learned from the rows that it is asked about: the same
 rule for every set. Test images decide nothing but the figures.
 
-An hour on two cores; `benchmarks/_distilled.py` says how it goes on after a kill. What more steps and
+An hour and a half on two cores; `benchmarks/_distilled.py` says how it goes on after a kill. What more steps and
 fifty images a class bring is in `distilled_long`.
 """
 
@@ -27,6 +27,8 @@ ARMS = {
     "random": ("hard", "soft", "asked"),
     "random mosaics": ("hard", "soft", "asked"),
     "herding": ("hard", "soft"),
+    "k_center": ("hard", "soft"),
+    "facility_location": ("hard", "soft"),
     "patches": ("hard", "soft"),
     "patches, mosaics": ("hard", "soft", "asked"),
     "matching": ("hard", "soft"),

@@ -4,7 +4,7 @@ What `distilled` compares after a few hundred steps of the student is left to ru
 of one core allows, and once for longer. Labels are the teacher's answers to each view, and hard ones
 beside them. The goals are what IDC (Kim et al., ICML 2022) prints with hard labels: 86.0% and 89.1%.
 
-Some hours on two cores; `benchmarks/_distilled.py` says how it goes on after a kill.
+Four hours on two cores; `benchmarks/_distilled.py` says how it goes on after a kill.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from rich.progress import Progress
 from benchmarks._distilled import Learner, judged
 from benchmarks.figures import Figure
 
-SEEDS, WIDTH, STEPS = 3, 128, 8000
-CURVE = (500, 2000, 24_000)
+SEEDS, WIDTH, STEPS = 3, 128, 6000
+CURVE = (500, 2000, 18_000)
 BEST = {10: "random mosaics", 50: "random"}
 GOALS = {10: "≥ 0.86", 50: "≥ 0.891"}
 

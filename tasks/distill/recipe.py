@@ -121,8 +121,7 @@ def train(
     generator = torch.Generator().manual_seed(seed)
     student = Student(images, targets.shape[1], width, generator).to(device)
     optimiser = torch.optim.AdamW(student.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    pixels = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).float() / 255
-    labels = torch.from_numpy(targets)
+    pixels, labels = channels_first(images).float() / 255, torch.tensor(targets)
     for step in range(steps):
         for group in optimiser.param_groups:
             group["lr"] = LEARNING_RATE * rate((step + 0.5) / steps)
@@ -139,6 +138,11 @@ def train(
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
     return student
+
+
+def channels_first(images: np.ndarray) -> torch.Tensor:
+    """A copy: images that were read may not be written to, which torch warns about."""
+    return torch.tensor(images.transpose(0, 3, 1, 2))
 
 
 def rate(done: float) -> float:
@@ -186,6 +190,6 @@ def mix(
 @torch.no_grad()
 def predict(student: Student, images: np.ndarray, device: str) -> np.ndarray:
     """The most likely class of each: (n, h, w, c) uint8 -> (n,) int64."""
-    pixels = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+    pixels = channels_first(images)
     parts = (pixels[start : start + JUDGED_AT_ONCE] for start in range(0, len(pixels), JUDGED_AT_ONCE))
     return torch.cat([student(part.to(device).float() / 255).argmax(dim=1).cpu() for part in parts]).numpy()

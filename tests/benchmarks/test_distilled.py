@@ -1,0 +1,65 @@
+"""Run: .venv/bin/python -m pytest tests/benchmarks/test_distilled.py"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import _distilled
+from benchmarks._distilled import CLASSES, SIDE, WHOLE, Asked, Learner, small_set, student
+from benchmarks._effects import examples
+from tasks.teach.convnet import Convnet
+
+PIXELS = SIDE * SIDE
+
+
+@pytest.fixture(autouse=True)
+def few_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (80, SIDE, SIDE, 1), dtype=np.uint8)
+    labels = np.arange(80, dtype=np.int32) % CLASSES
+    monkeypatch.setattr(_distilled, "pictures", lambda: (examples(images, labels), images[:20], labels[:20]))
+    monkeypatch.setattr(_distilled, "FOLDER", tmp_path)
+    monkeypatch.setattr(_distilled, "TEACHER", Convnet(width=4, batch_size=8, min_steps=2, max_steps=2))
+    monkeypatch.setitem(_distilled.METHODS, "matching", _distilled.LEARNT.model_copy(update={"steps": 1}))
+    torch.set_num_threads(1)
+
+
+def learner(method: str, labels: str, steps: int = 2) -> Learner:
+    return Learner(method, 2, labels, width=8, steps=steps, seed=0)
+
+
+@pytest.mark.parametrize("method", ["random", "random mosaics", "herding", "patches", "matching"])
+def test_sets_of_every_kind_have_as_many_images_as_bytes_are_counted_for(method: str) -> None:
+    small = small_set(method, 2, 0)
+    assert small.images.shape == (2 * CLASSES, SIDE, SIDE, 1)
+    assert small.labels.tolist() == np.repeat(np.arange(CLASSES), 2).tolist()
+    found = student(learner(method, "hard"))
+    assert found["image_bytes"] == 2 * CLASSES * PIXELS
+    assert 0 <= found["accuracy"] <= 1
+
+
+def test_the_bytes_of_labels_are_those_of_what_a_student_needs() -> None:
+    hard, soft, asked = (
+        student(learner("random", labels))["label_bytes"] for labels in ("hard", "soft", "asked")
+    )
+    assert hard == 2 * CLASSES * 6
+    assert soft == CLASSES * hard
+    assert asked == sum(tensor.nbytes for tensor in Asked().network.state_dict().values())
+
+
+def test_a_piece_that_is_there_is_not_made_again(tmp_path: Path) -> None:
+    student(learner("random mosaics", "asked"))
+    made = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    assert len(made) == 3  # teacher, set, student
+    student(learner("random mosaics", "asked"))
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == made
+    student(learner("random mosaics", "asked", steps=3))
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_the_whole_set_is_a_student_of_its_own() -> None:
+    assert student(learner(WHOLE, "hard"))["image_bytes"] == 80 * PIXELS
