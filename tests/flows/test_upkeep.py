@@ -226,3 +226,13 @@ def test_a_curated_store_is_sound_and_stays_so_through_all_upkeep(
     assert "missing_state" in found.out
     assert winnow("run", path, "--partition", NIGHTS[0], "--force").code == 0
     assert winnow("doctor", path, "--deep").code == 0
+
+
+def test_a_release_tells_what_it_keeps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = Store(str(tmp_path), "digits").open(create=True)
+    kept = [releases.Kept("distilled", "p", 3), releases.Kept("distilled", "q", None)]
+    number = releases.publish(store, "p", None, [], {}, kept=kept)
+    upkeep.show_release(store, number)
+    said = capsys.readouterr().out
+    assert "as at version 3" in said
+    assert "refused, and no earlier one was published" in said

@@ -382,3 +382,15 @@ def test_mending_does_nothing_about_what_is_not_safe(sound: Store) -> None:
 def test_a_finding_is_told_as_data(sound: Store) -> None:
     file_of(sound, "labels", "n2").unlink()
     assert json.loads(json.dumps(vars(only(sound))))["code"] == "missing_file"
+
+
+def test_a_file_is_missed_that_only_a_kept_partition_needs(sound: Store) -> None:
+    good = put(sound, "metrics", "n2", metrics(["good"]), "f4")
+    gone = Path(sound.file_uris("metrics", good.version, ["n2"])[0])
+    bad = put(sound, "metrics", "n2", metrics(["bad"]), "f5")
+    kept = [releases.Kept("metrics", "n2", good.version)]
+    versions = {**releases.versions(sound), "metrics": bad.version}
+    releases.publish(sound, "n2", None, [], versions, kept=kept)
+    assert examine(sound, deep=True) == []
+    gone.unlink()
+    assert [finding.code for finding in examine(sound)] == ["missing_file"]

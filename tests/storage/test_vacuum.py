@@ -244,3 +244,13 @@ def test_a_release_that_a_publisher_is_about_to_make_does_not_lose_its_files(
     assert names(store.vacuum()) == ["f1-00000000-00000001.parquet"]
     with pytest.raises(StoreError, match="run the partition again"):
         releases.publish(store, "p", None, [], looked)
+
+
+def test_what_a_release_keeps_of_another_version_stays(store: Store) -> None:
+    good = put(store, "metrics", "p", metrics(["good"]))
+    put(store, "metrics", "p", metrics(["between"]), "f2")
+    bad = put(store, "metrics", "p", metrics(["bad"]), "f3")
+    kept = [releases.Kept("metrics", "p", good.version)]
+    releases.publish(store, "p", None, [], {"metrics": bad.version}, kept=kept)
+    assert names(store.vacuum()) == ["f2-00000000-00000001.parquet"]
+    assert store.read(good)["id"].to_pylist() == ["good"]

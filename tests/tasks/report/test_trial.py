@@ -28,7 +28,7 @@ def test_sets_that_are_equal_for_every_seed_are_not_told_apart() -> None:
 def test_chance_alone_is_let_through_once_in_forty() -> None:
     rng = np.random.default_rng(0)
     nights = rng.normal(size=(4000, 3))
-    passed = np.mean([margin(night, np.zeros(3)).low > 0 for night in nights])
+    passed = np.mean([margin(night, [0.0] * 3).low > 0 for night in nights.tolist()])
     assert passed == pytest.approx(0.025, abs=0.0075)  # three standard errors
 
 

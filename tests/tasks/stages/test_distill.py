@@ -12,7 +12,7 @@ from pydantic import Field
 from storage.store import Store
 from storage.vacuum import vacuum
 from tasks.config import Curation
-from tasks.data import ONE, Examples, lists_to_array
+from tasks.data import ONE, Examples, keys_of, lists_to_array
 from tasks.distill import Ask, Distilled, Distiller, Read
 from tasks.report.student import held_out
 from tasks.stages import trusted as trusted_rows
@@ -226,15 +226,14 @@ def test_rows_are_read_block_by_block_with_the_same_result(
 
 def test_with_a_trial_no_row_that_it_judges_by_is_distilled(tmp_path: Path) -> None:
     nights = {"2026-01-01": [*"ab" * 40]}
-    changes = {"distill": {"kind": "random", "per_class": 1000}, "relabel": KEEP_ALL}
-    alone, tried = (curation(tmp_path / str(i), nights, trial=t, **changes) for i, t in enumerate((None, {})))
+    changes: dict[str, Any] = {"distill": {"kind": "random", "per_class": 1000}, "relabel": KEEP_ALL}
+    alone = curation(tmp_path / "alone", nights, **changes)
+    tried = curation(tmp_path / "tried", nights, trial={}, **changes)
     kept = []
     for made in (alone, tried):
         bring_up_to_date(made, nights)
         kept.append({row["origins"][0] for row in distilled(made, "2026-01-01")})
     store = Store(alone.store, alone.dataset)
-    from tasks.data import keys_of
-
     rows = store.read(store.refs("rows"))
     aside = set(rows["id"].filter(held_out(keys_of(rows["content_hash"]))).to_pylist())
     assert len(kept[0]) == 80

@@ -14,7 +14,7 @@ from tasks.data import ONE
 from tasks.plan import Planner
 from tasks.stages import STAGES, trying
 from tasks.stages.base import Job
-from tasks.stages.report import TRIAL, trial_parts, yardstick
+from tasks.stages.report import FIGURES_REVISION, TRIAL, trial_parts, yardstick
 from tests.tasks.stages.harness import bring_up_to_date, curation, run
 from tests.tasks.stages.test_distill import KEEP_ALL, Quarters, digits
 
@@ -77,6 +77,19 @@ def test_the_random_set_has_as_many_rows_of_each_class_none_of_them_tested_on(tm
         assert not tested & {row.tobytes() for row in lesson.inputs}
 
 
+def test_without_a_trial_distill_and_report_are_decided_by_what_decided_them_before(tmp_path: Path) -> None:
+    plain, on_trial = (
+        tried(tmp_path / str(number), trial=trial) for number, trial in enumerate((None, QUICK))
+    )
+    report, distill = STAGES["report"], STAGES["distill"]
+    assert report.identity(plain) == [plain.report.identity(), FIGURES_REVISION, plain.device]
+    assert plain.distill is not None
+    assert distill.identity(plain) == [plain.distill.identity(), plain.device]
+    for stage in STAGES.values():
+        changed = stage.identity(plain) != stage.identity(on_trial)
+        assert changed == (stage in (report, distill)), stage.name
+
+
 def test_a_random_set_on_trial_against_itself_ties(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = tried(tmp_path)
     bring_up_to_date(made, NIGHTS)
@@ -94,14 +107,15 @@ def test_under_soft_labels_both_sets_have_labels_of_the_same_teachers(tmp_path: 
     for lesson in (trying.stored(job, table), trying.drawn(job, table, 1)):
         assert np.allclose(lesson.targets.sum(axis=1), 1)
         assert ((lesson.targets > 0) & (lesson.targets < 1)).any()
-    mine, theirs = trying.stored(job, table), {}
+    mine = trying.stored(job, table)
+    theirs: dict[bytes, np.ndarray] = {}
     for seed in range(30):
         other = trying.drawn(job, table, seed)
         theirs |= {row.tobytes(): target for row, target in zip(other.inputs, other.targets, strict=True)}
     shared = [(t, theirs[row.tobytes()]) for row, t in zip(*mine, strict=True) if row.tobytes() in theirs]
     assert shared  # a row that both sets have has one and the same label
-    for one, other in shared:
-        assert np.array_equal(one, other)
+    for ours, same in shared:
+        assert np.array_equal(ours, same)
 
 
 def test_pictures_are_learned_as_pictures_and_mosaics_as_their_tiles(tmp_path: Path) -> None:
