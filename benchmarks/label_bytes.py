@@ -96,7 +96,7 @@ def told(found: dict[str, list[float]]) -> Iterable[Figure]:
         ).tolist()
         yield Figure(f"{method}: bytes, {light} as a share of stored draws", share, goal=f"≤ {least}")
         yield Figure(f"{method}: accuracy, {light} less stored draws", mean(gains), goal="≥ -0.01")
-        yield Figure(f"{method}: the same (std)", stdev(gains))
+        yield Figure(f"{method}: accuracy, {light} less stored draws (std)", stdev(gains))
     teacher = mean(found["HeLlO: bytes, whole teacher"])
     small = mean(found["HeLlO: bytes, projector"]) / teacher
     yield Figure("HeLlO: bytes, projector as a share of the whole teacher", small)
