@@ -7,8 +7,8 @@ stored beside each image; or asked, the teacher's answer to each view, which cos
 One teacher, the product's residual network, learned from the rows that it is asked about: the same
 rule for every set. Test images decide nothing but the figures.
 
-An hour and a half on two cores; `benchmarks/_distilled.py` says how it goes on after a kill. What more steps and
-fifty images a class bring is in `distilled_long`.
+An hour and a half on two cores; `benchmarks/_distilled.py` says how it goes on after a kill. What more steps
+and fifty images a class bring is in `distilled_long`.
 """
 
 from __future__ import annotations

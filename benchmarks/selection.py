@@ -214,12 +214,12 @@ def winnow(paths: str | list[str], fields: dict[str, Any]) -> dict[str, Any]:
     from pydantic import TypeAdapter
 
     from tasks.data import Examples
-    from tasks.distill import AnyDistiller, Distiller
+    from tasks.distill import AnyDistiller
 
     def nobody(examples: Examples) -> np.ndarray:
         raise AssertionError("selections ask no teachers")
 
-    method: Distiller = TypeAdapter(AnyDistiller).validate_python(fields)
+    method: Any = TypeAdapter(AnyDistiller).validate_python(fields)
     some = [paths] if isinstance(paths, str) else paths
     classes = []
     for path in some:
