@@ -103,12 +103,15 @@ def actions(policy: Threshold, shard: Evidence) -> np.ndarray:
 def reasons(
     policy: Threshold, shard: Evidence, action: np.ndarray, stopped: np.ndarray, class_names: tuple[str, ...]
 ) -> np.ndarray:
-    """One sentence a row, (n,) object str; of several doubted answers it names the least probable."""
+    """One sentence a row, (n,) object str; of several doubted answers it names the one that
+    decided: of a fixed set the least probable, else the one whose doubt is the weakest."""
     if not len(shard):
         return np.zeros(0, dtype=object)
     given, doubts, rows = sets_of(shard), doubts_of(shard), np.arange(len(shard))
     p_given, number = probability_of(given, shard.pred_probs), doubts.sum(axis=1)
-    worst = np.where(doubts, p_given, 2).argmin(axis=1)
+    least = np.where(doubts, p_given, 2).argmin(axis=1)
+    weakest = np.where(doubts, p_given, -1).argmax(axis=1)  # whose doubt held the others back
+    worst = np.where(np.equal(action, FIX), least, weakest)
     endings = {
         KEEP: " and no detector flags it",
         FIX: "",

@@ -285,6 +285,8 @@ def learn(job: Job, teacher: Teacher, lesson: Lesson, fold: int, known: State | 
     if job.curation.task == "regression":
         return state
     held = window.take(usable & (folds == fold))
+    if held.given is not None:
+        held = held.take(yes_no.tempered(held.keys, n_classes))
     log_probs = teacher.predict(state, held, n_classes, job.device)[0]
     judges = held.labels
     if held.given is not None:

@@ -15,6 +15,18 @@ LIMIT = float(np.log1p(-1e-6) - np.log(1e-6))
 """The log-odds of 1 - 1e-6: no answer is surer. A class that no training row has gets its negative."""
 
 
+TEMPERED = 1 << 18
+"""Answers of a fold that the temperature is taken from, at most: it is a single number, and an answer costs
+637 logarithms."""
+
+
+def tempered(keys: np.ndarray, k: int) -> np.ndarray:
+    """The rows whose k answers the temperature is taken from, in order: those of the smallest content keys
+    (n,) uint64."""
+    most = max(TEMPERED // max(k, 1), 1)
+    return np.sort(np.argsort(keys, kind="stable")[:most])
+
+
 def log_probs(log_odds: np.ndarray) -> np.ndarray:
     """Log-odds (..., n, k) float -> log-probabilities (..., n k, 2) float32, of no and of yes, finite.
 

@@ -84,3 +84,19 @@ def test_multi_label_takes_a_thousand_classes() -> None:
     assert curation("multi_label", classes=names[:1000]).classes
     with pytest.raises(ValidationError, match="at most 1,000 classes"):
         curation("multi_label", classes=names)
+
+
+@pytest.mark.parametrize("task", ["single_label", "multi_label"])
+@pytest.mark.parametrize("kind", ["residual", "outre"])
+def test_a_detector_of_numbers_is_refused_elsewhere(task: str, kind: str) -> None:
+    why = f"detect\\[0\\] {kind} is for regression, and the task is {task}; leave it out"
+    with pytest.raises(ValidationError, match=why):
+        curation(task, detect=[{"kind": kind}])
+
+
+def test_stacked_and_warm_starts_are_refused_for_numbers() -> None:
+    linear: dict[str, Any] = {"teachers": [{"kind": "linear"}]}
+    with pytest.raises(ValidationError, match=r"teach\.ensemble stacked is for single_label and multi_label"):
+        curation("regression", teach={**linear, "ensemble": "stacked"})
+    with pytest.raises(ValidationError, match="start: warm is for single_label"):
+        curation("regression", teach={**linear, "refit": {"start": "warm"}})

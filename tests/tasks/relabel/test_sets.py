@@ -96,6 +96,9 @@ def test_one_doubt_that_cannot_be_proved_holds_the_whole_row_back() -> None:
     assert actions(decided) == ["review"]
     assert decided.after is not None
     assert decided.after.tolist() == [[1, 0, 0]]
+    assert decided.reason[0] == (
+        "teachers give 'round' 0.850, which was not given, and doubt 1 more, short of fix_at 0.95"
+    )
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from tasks.data import State
+from tasks.teach import yes_no
 from tasks.teach.mean import Mean
 from tasks.teach.stacked import Stacked
 from tasks.teach.temperature import best_temperature, nll_grid, scale
@@ -63,6 +64,14 @@ def test_one_temperature_is_found_for_all_answers() -> None:
     assert temperature == pytest.approx(3, rel=0.1)
     softened = as_sets(np.exp(scale(log_probs(3 * true), temperature))[:, 1], 2)
     np.testing.assert_allclose(softened, probabilities(3 * true / temperature), atol=1e-6)
+
+
+def test_the_temperature_is_taken_from_the_rows_of_the_smallest_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(yes_no, "TEMPERED", 7)
+    keys = np.array([5, 1, 9, 2, 3], dtype=np.uint64)
+    assert yes_no.tempered(keys, 3).tolist() == [1, 3]
+    assert yes_no.tempered(keys, 1).tolist() == [0, 1, 2, 3, 4]
+    assert yes_no.tempered(keys, 100).tolist() == [1]
 
 
 def test_the_mean_of_two_opinions_is_that_of_their_probabilities() -> None:
