@@ -7,9 +7,9 @@ images. The paper's loss is a sum over classes in which each class sees its own 
 classes are distilled one by one here with nothing lost.
 
 With `tiles: 2` what is learnt are mosaics of four images each, started from four rows: the
-multi-formation of IDC (see `mosaic`), which gives most of what IDM (Zhao et al., CVPR 2023) adds to
-this method. IDM's other half, networks that are trained on all classes as the images are learnt, is
-left out: a class would then depend on every other, and all would be learnt again each night.
+multi-formation of IDC (see `mosaic`), which IDM (Zhao et al., CVPR 2023) adds to this method. IDM's
+other half, networks that are trained on all classes as the images are learnt, is left out: a class
+would then depend on every other, and all would be learnt again each night.
 
 What differs from the paper, and why:
 - Pixels are normalised by the class's own mean and deviation unless `mean` and `std` are given:
