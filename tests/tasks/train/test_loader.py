@@ -206,10 +206,18 @@ def test_a_batch_mixes_rows_of_several_files(curation: Path) -> None:
     assert len({int(name) // 16 for name in batch.ids}) > 2
 
 
-def test_a_peek_does_not_take_rows_from_the_next_pass(curation: Path) -> None:
-    loader = ReleaseLoader(curation, 16)
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_peek_does_not_take_rows_from_the_next_pass(curation: Path, workers: int) -> None:
+    loader = ReleaseLoader(curation, 16, num_workers=workers)
     next(iter(loader))
     assert sorted(ids_of(loader)) == KEPT
+    assert loader.state_dict()["epoch"] == 2
+
+
+def test_there_may_be_more_processes_than_batches(curation: Path) -> None:
+    loader = ReleaseLoader(curation, 200, num_workers=2)
+    assert sorted(ids_of(loader)) == KEPT
+    assert len(loader) == 1
 
 
 # Processes and ranks
