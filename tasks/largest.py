@@ -2,8 +2,7 @@
 
 Sorting a row of 1,000 classes to find five costs some ten microseconds. Here the row is folded into columns:
 the k-th largest of the columns' maxima is no more than the k-th largest probability, so only the few
-that reach it are rounded and sorted. What comes out is what sorting all would give. Rows in which
-fewer than k probabilities are above zero take as long as sorting them.
+that reach it are rounded and sorted. What comes out is what sorting all would give.
 """
 
 from __future__ import annotations
@@ -46,8 +45,10 @@ def _selected(probs: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     maxima = probs[:, : FOLD * columns].reshape(m, FOLD, columns).max(axis=1)
     reached = np.partition(maxima, columns - k, axis=1)[:, columns - k]
     # Whatever rounds to as much as that; a step further down, for the roundings of this very line.
-    least = ((np.rint(reached.astype(np.float64) * ONE) - 0.5) / ONE).astype(probs.dtype)
-    flat = np.flatnonzero(probs >= np.nextafter(least, -1, dtype=probs.dtype)[:, None])
+    least = ((np.maximum(np.rint(reached.astype(np.float64) * ONE), 1) - 0.5) / ONE).astype(probs.dtype)
+    wanted = probs >= np.nextafter(least, -1, dtype=probs.dtype)[:, None]
+    wanted[:, :k] = True  # where fewer than k are above zero, the first of those that are not follow
+    flat = np.flatnonzero(wanted)
     row, weight = flat // n_classes, rounded(probs.ravel()[flat]).astype(np.int64)
     # One sort: by row, then by weight downwards, then by class.
     ranked = np.sort((row << 48) | ((ONE - weight) << 32) | (flat - row * n_classes))
