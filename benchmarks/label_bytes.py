@@ -222,7 +222,7 @@ def pictures() -> Pictures:
 
     tables = [pq.read_table(existing(f"fashion_mnist/{split}.parquet")) for split in ("train", "test")]
     images, test = (
-        np.frombuffer(b"".join(table["image"].to_pylist()), np.uint8).reshape(-1, SIDE, SIDE, 1)
+        np.frombuffer(bytearray().join(table["image"].to_pylist()), np.uint8).reshape(-1, SIDE, SIDE, 1)
         for table in tables
     )
     return Pictures(examples(images, tables[0]["label"].to_numpy()), test, tables[1]["label"].to_numpy())
