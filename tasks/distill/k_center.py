@@ -11,7 +11,7 @@ detection that drops them. Below some ten rows a class it is mostly worse than `
 "DeepCore", 2022). It assumes embeddings by a network that did not train on these rows.
 
 Cost: see `farthest`, where the picks are those of the textbook in float64 and most distances are never
-measured: 50,000 rows of 384 numbers to 500 in about half a second.
+measured: 50,000 rows of 384 numbers to 500 in less than a second.
 """
 
 from __future__ import annotations
