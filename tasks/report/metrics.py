@@ -219,6 +219,16 @@ def student(accuracies: Mapping[str, Sequence[float]], test_rows: int) -> list[F
     return figures
 
 
+def cut(pairs: Sequence[Mapping[str, float | None]]) -> list[Figure]:
+    """Accuracy of students on soft labels as stored and as the teachers gave them, the means over seeds."""
+    figures = []
+    for arm in ("stored", "dense"):
+        known = [value for pair in pairs if (value := pair[arm]) is not None]
+        if known:
+            figures.append(Figure("report", f"accuracy_{arm}_soft_labels", float(np.mean(known)), "share"))
+    return figures
+
+
 def trial(pairs: Sequence[Mapping[str, float]]) -> list[Figure]:
     """Accuracy of students on the distilled set and on random rows, and by how much the first is higher:
     the mean over seeds, and its 95% interval; see `tasks.report.trial`."""

@@ -49,9 +49,11 @@ def figures(
     audits: Mapping[str, Mapping[str, int]],
     compared: Sequence[Sequence[Any]],
     tried: Sequence[Mapping[str, Any]],
+    cut: Sequence[Mapping[str, Any]],
 ) -> list[Figure]:
     """Every figure of the partition, in the order of the stages. compared: those against earlier nights;
-    tried: the pairs of students that learned from the distilled set and from random rows."""
+    tried: the pairs of students that learned from the distilled set and from random rows; cut: those that
+    learned from soft labels as stored and as given."""
     rows, rejects = job.own("rows"), job.inputs["rejects"][0]
     truth = partition_truth(job)
     found = metrics.ingest(rows.rows, rejects.rows) + metrics.labelled(given_labels(job))
@@ -69,7 +71,7 @@ def figures(
         found += sets.student(scores(students))
     elif students:
         found += metrics.student(scores(students), test_rows(students))
-    return found + metrics.trial(tried) + [Figure(*figure) for figure in compared]
+    return found + metrics.cut(cut) + metrics.trial(tried) + [Figure(*figure) for figure in compared]
 
 
 def reinforced(job: Job) -> list[Figure]:

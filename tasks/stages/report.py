@@ -18,13 +18,14 @@ from tasks.report.student import held_out, vectors
 from tasks.seeds import seed_of
 from tasks.stages.auditing import audit
 from tasks.stages.base import Job, Stage
+from tasks.stages.cut import is_cut, students
 from tasks.stages.earlier import comparison, earlier_rows
 from tasks.stages.figures import figures, page_data
 from tasks.stages.reading import examples, opinion
 from tasks.stages.trying import tested_on, trial
 
 ARMS = ("given", "curated")
-COMPARISON, AUDIT, TRIAL = "comparison", "audit-", "trial-seed"
+COMPARISON, AUDIT, TRIAL, CUT = "comparison", "audit-", "trial-seed", "cut-seed"
 
 FIGURES_REVISION = 3
 """Raised whenever the figures of the same tables would come out otherwise."""
@@ -49,7 +50,7 @@ class ReportStage(Stage):
 
     def rounds(self, job: Job) -> list[list[str]]:
         compared = [COMPARISON] if earlier_rows(job) else []
-        return [[*compared, *student_parts(job), *audit_parts(job), *trial_parts(job)]]
+        return [[*compared, *student_parts(job), *audit_parts(job), *trial_parts(job), *cut_parts(job)]]
 
     def fit(self, job: Job, part: str) -> State:
         """One student's held-out accuracy, over the window. Both arms share seeds, so they are paired.
@@ -58,6 +59,9 @@ class ReportStage(Stage):
             return State({}, {"figures": comparison(job)})
         if part in audit_parts(job):
             return State({}, audit(job, part.removeprefix(AUDIT)))
+        if part in cut_parts(job):
+            own = yardstick(job)[-job.own("rows").rows :]
+            return State({}, students(job, int(part.removeprefix(CUT)), seen(job), own))
         if part in trial_parts(job):
             return State({}, trial(job, int(part.removeprefix(TRIAL)), yardstick(job)))
         arm, _, number = part.partition("-seed")
@@ -84,12 +88,13 @@ class ReportStage(Stage):
     def apply(self, job: Job, start: int, stop: int) -> dict[str, pa.Table]:
         from tasks.report.page import render
 
-        students = {part: job.state(part).info for part in student_parts(job)}
+        taught = {part: job.state(part).info for part in student_parts(job)}
         audits = {part.removeprefix(AUDIT): job.state(part).info for part in audit_parts(job)}
         compared = job.state(COMPARISON).info["figures"] if earlier_rows(job) else []
         tried = [job.state(part).info for part in trial_parts(job)]
-        measured = figures(job, students, audits, compared, tried)
-        page = render(page_data(job, measured, students, against(job), tried))
+        cut = [job.state(part).info for part in cut_parts(job)]
+        measured = figures(job, taught, audits, compared, tried, cut)
+        page = render(page_data(job, measured, taught, against(job), tried))
         job.store.save_report(job.partition, job.fingerprint, page)
         return {
             "metrics": pa.table(
@@ -120,6 +125,15 @@ def student_parts(job: Job) -> list[str]:
     ):
         return []
     return [f"{arm}-seed{seed}" for arm in ARMS for seed in range(job.curation.report.seeds)]
+
+
+def cut_parts(job: Job) -> list[str]:
+    """A name for each pair of students by which is told what top-k costs."""
+    return (
+        [f"{CUT}{seed}" for seed in range(job.curation.report.seeds)]
+        if student_parts(job) and is_cut(job)
+        else []
+    )
 
 
 def audit_parts(job: Job) -> list[str]:
