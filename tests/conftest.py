@@ -58,6 +58,10 @@ class Finished(NamedTuple):
     err: str
 
 
+LEVELS = ("PREFECT_LOGGING_LEVEL", "PREFECT_SERVER_LOGGING_LEVEL")
+"""What a run in this very process sets and leaves, as it would for a terminal of its own."""
+
+
 @pytest.fixture(scope="session")
 def winnow() -> Callable[..., Finished]:
     """`winnow(*args, cwd, env)`: the command line as a user runs it, in a process of its own.
@@ -66,7 +70,8 @@ def winnow() -> Callable[..., Finished]:
     """
 
     def run(*args: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> Finished:
-        inherited = {name: value for name, value in os.environ.items() if name not in THREADS}
+        own = {*THREADS, *LEVELS}
+        inherited = {name: value for name, value in os.environ.items() if name not in own}
         done = subprocess.run(
             [sys.executable, "-c", "from flows.cli import main; main()", *map(str, args)],
             cwd=cwd,

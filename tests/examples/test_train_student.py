@@ -8,10 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import REPOSITORY
 from tests.tasks.release.releases import released
 
 
+@pytest.mark.slow
 def test_a_student_learns_digits_from_stored_views(tmp_path: Path) -> None:
     """Of 400 digits whose teachers give the true class 70%, it gets nearly all right in eight epochs."""
     curation = released(tmp_path, rows=256)

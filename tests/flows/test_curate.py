@@ -192,6 +192,7 @@ def test_the_shard_size_changes_no_row(
     assert contents(other) == contents(curated[1])
 
 
+@pytest.mark.slow
 def test_a_changed_detector_reruns_detect_and_what_follows_it_only(
     prefect_api: str, tmp_path: Path, digits_yaml: Digits
 ) -> None:
@@ -229,6 +230,7 @@ def test_a_failed_gate_holds_the_release_and_readers_keep_the_last_good_one(
     assert [release.status for release in releases.listing(store)] == ["published", "held"]
 
 
+@pytest.mark.slow
 def test_a_good_night_does_not_publish_a_held_one_along_with_itself(
     prefect_api: str, tmp_path: Path, digits_yaml: Digits
 ) -> None:
@@ -244,6 +246,7 @@ def test_a_good_night_does_not_publish_a_held_one_along_with_itself(
     assert releases.published(store_of(load(path))) is None
 
 
+@pytest.mark.slow
 def test_a_night_left_half_way_is_not_published_by_the_next(
     prefect_api: str, tmp_path: Path, digits_yaml: Digits
 ) -> None:
@@ -345,6 +348,7 @@ def test_a_persons_decision_outranks_the_machine(
         assert (found["label"], found["action"], found["decided_by"]) == (int(other), "human", "ada")
 
 
+@pytest.mark.slow
 def test_the_order_of_partitions_changes_no_table(
     prefect_api: str, tmp_path: Path, digits_yaml: Digits
 ) -> None:

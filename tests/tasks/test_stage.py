@@ -42,6 +42,7 @@ def test_logfmt_quotes_what_would_not_be_read_back(value: Any, written: str) -> 
 def lines(done: Finished) -> list[dict[str, str]]:
     """The log's lines on stages, each as its fields."""
     found = LINE.findall(done.out + done.err)
+    assert found, f"exit code {done.code}: {done.out}{done.err}"
     return [dict(re.findall(r'(\w+)=("[^"]*"|\S+)', line)) for line in found]
 
 
