@@ -39,7 +39,7 @@ def test_it_is_what_sorting_all_gives(
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
 def test_ties_after_rounding_go_to_the_lower_class(kind: type) -> None:
     more = 1.6 / ONE  # rounds to 2, as do 2.4 and 2.49
-    probs = np.zeros((3, 400), kind)
+    probs: np.ndarray = np.zeros((3, 400), kind)
     probs[0, [399, 300, 17, 5]] = [2 / ONE, more, 2.4 / ONE, 2.49 / ONE]
     probs[1] = 1 / 400
     classes, weights = largest(probs, 3)
