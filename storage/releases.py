@@ -26,7 +26,7 @@ import pyarrow as pa
 from storage import files, parquet
 from storage.errors import StoreError
 from storage.leases import Lease, lease
-from storage.store import Store
+from storage.store import Store, TableRef
 from storage.tables import TABLES, file_schema
 
 PUBLISHED, HELD, ROLLED_BACK = "published", "held", "rolled_back_to_"
@@ -186,19 +186,28 @@ def versions(store: Store) -> dict[str, int]:
     return {table: version for table, version in found.items() if version is not None}
 
 
+def refs_of(store: Store, release: Release, table: str) -> list[TableRef]:
+    """A table's partitions as readers of a release get them; none where it does not have the table."""
+    if table not in release.versions:
+        return []
+    kept = {each.partition: each.version for each in release.kept if each.table == table}
+    found = [ref for ref in store.refs(table, version=release.versions[table]) if ref.partition not in kept]
+    for partition, version in kept.items():
+        if version is not None:
+            found += [ref for ref in store.refs(table, version=version) if ref.partition == partition]
+    return sorted(found, key=lambda ref: ref.partition)
+
+
 def files_of(store: Store, release: Release, table: str) -> list[str]:
     """The data files of a table that readers of a release get; none where it does not have the table."""
     if table not in release.versions:
         return []
-    version = release.versions[table]
-    kept = {each.partition: each.version for each in release.kept if each.table == table}
-    if not kept:
-        return store.file_uris(table, version)
-    others = [ref.partition for ref in store.refs(table, version=version) if ref.partition not in kept]
-    found = store.file_uris(table, version, others)
-    for partition, before in kept.items():
-        found += [] if before is None else store.file_uris(table, before, [partition])
-    return found
+    if all(each.table != table for each in release.kept):
+        return store.file_uris(table, release.versions[table])
+    partitions: dict[int, list[str]] = {}
+    for ref in refs_of(store, release, table):
+        partitions.setdefault(ref.version, []).append(ref.partition)
+    return [path for v, names in partitions.items() for path in store.file_uris(table, v, names)]
 
 
 def standing(store: Store) -> Release | None:

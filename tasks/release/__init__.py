@@ -55,7 +55,7 @@ class Release:
 
     def refs(self, table: str) -> list[TableRef]:
         """The partitions of any table at this release; none where it has no such table."""
-        return refs_of(self.store, self.about, table)
+        return releases.refs_of(self.store, self.about, table)
 
     def pieces(self, partition: Partition) -> list[tuple[int, int]]:
         """A partition's rows in runs to read one at a time: row groups, and large ones in parts. A part
@@ -120,7 +120,7 @@ def open_release(curation: Curation, number: int | None = None) -> Release:
         raise BadInput(f"the rows of {store.dataset} have no payload, only labels; there is nothing to learn")
     held: dict[str, dict[str, TableRef]] = {}
     for table in ("rows", "labels", "soft_labels", "reinforcements"):
-        for ref in refs_of(store, about, table):
+        for ref in releases.refs_of(store, about, table):
             held.setdefault(ref.partition, {})[table] = ref
     partitions = tuple(
         Partition(name, tables["rows"], tables)
@@ -128,18 +128,6 @@ def open_release(curation: Curation, number: int | None = None) -> Release:
         if "rows" in tables and tables["rows"].rows
     )
     return Release(store, about, vocabulary(store), payload, curation.source.shape, partitions)
-
-
-def refs_of(store: Store, about: releases.Release, table: str) -> list[TableRef]:
-    """A table's partitions as readers of a release get them; none where it does not have the table."""
-    if table not in about.versions:
-        return []
-    before = {each.partition: each.version for each in about.kept if each.table == table}
-    found = [ref for ref in store.refs(table, version=about.versions[table]) if ref.partition not in before]
-    for partition, version in before.items():
-        if version is not None:
-            found += [ref for ref in store.refs(table, version=version) if ref.partition == partition]
-    return sorted(found, key=lambda ref: ref.partition)
 
 
 def usable(labels: pa.Table) -> np.ndarray:
