@@ -20,7 +20,7 @@ from tests.tasks.stages.test_distill import KEEP_ALL, Quarters, digits
 
 NIGHTS = {"2026-01-01": [*"aabbcc" * 20], "2026-01-02": [*"abc" * 10]}
 LAST = "2026-01-02"
-QUICK = {"steps": 30, "width": 16, "test_rows": 20}
+QUICK = {"seeds": 3, "steps": 30, "width": 16, "test_rows": 20}
 
 
 def tried(folder: Path, **changes: Any) -> Curation:
