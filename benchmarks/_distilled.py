@@ -52,13 +52,14 @@ METHODS: dict[str, Distiller] = {
     "matching": LEARNT,
     "matching, mosaics": LEARNT.model_copy(update={"tiles": 2}),
 }
-WHOLE = "the whole set"
+WHOLE, CLEAN = "the whole set", "clean"
 
 
 @dataclass(frozen=True)
 class Learner:
     """A student. method: of METHODS, or WHOLE. labels: hard; soft, the teacher's probabilities of each
-    image, stored beside it; or asked, the teacher's answer to every view."""
+    image, stored beside it; or asked, the teacher's answer to every view. rows: whose labels decide what a
+    class is, CLEAN or what `relabel_rows` was told."""
 
     method: str
     per_class: int
@@ -66,13 +67,17 @@ class Learner:
     width: int
     steps: int
     seed: int
+    rows: str = CLEAN
 
 
 def judged(learners: Iterable[Learner], workers: int, progress: Progress) -> dict[Learner, dict[str, float]]:
     """accuracy and seconds of each student; distill_seconds, image_bytes and label_bytes of its set."""
     learners = list(learners)
-    sets = sorted({(one.method, one.per_class, one.seed) for one in learners if one.method != WHOLE})
-    teacher()
+    sets = sorted(
+        {(one.method, one.per_class, one.seed, one.rows) for one in learners if one.method != WHOLE}
+    )
+    if any(one.labels != "hard" or METHODS[one.method].asks for one in learners if one.method != WHOLE):
+        teacher()
     with ProcessPoolExecutor(workers, get_context("spawn"), one_thread) as pool:
         # students wait for all sets, so that no set is made twice
         finish([pool.submit(small_set, *one) for one in sets], "small sets", progress)
@@ -91,8 +96,13 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+def relabel_rows(name: str, labels: np.ndarray) -> None:
+    """Other labels of the training rows, (60000,) int32 with -1 for rows that are left out."""
+    keep(FOLDER / f"labels-{name}.npz", labels=labels)
+
+
 @cache
-def pictures() -> tuple[Examples, np.ndarray, np.ndarray]:
+def pictures(labels: str = CLEAN) -> tuple[Examples, np.ndarray, np.ndarray]:
     """The training rows, the test images and their labels, which nothing but `accuracy` ever sees."""
     import pyarrow.parquet as pq
 
@@ -101,7 +111,11 @@ def pictures() -> tuple[Examples, np.ndarray, np.ndarray]:
         np.frombuffer(b"".join(table["image"].to_pylist()), np.uint8).reshape(-1, SIDE, SIDE, 1)
         for table in tables
     )
-    return examples(images, tables[0]["label"].to_numpy()), test, tables[1]["label"].to_numpy()
+    known = tables[0]["label"].to_numpy()
+    if labels != CLEAN:
+        with np.load(FOLDER / f"labels-{labels}.npz") as held:
+            known = held["labels"]
+    return examples(images, known), test, tables[1]["label"].to_numpy()
 
 
 def teacher() -> State:
@@ -162,11 +176,11 @@ class Small:
     seconds: float
 
 
-def small_set(name: str, per_class: int, seed: int) -> Small:
+def small_set(name: str, per_class: int, seed: int, labels: str) -> Small:
     method = METHODS[name].model_copy(update={"per_class": per_class})
-    path = FOLDER / f"set-{digest_of([method.identity(), seed, TEACHER.identity()])}.npz"
+    path = FOLDER / f"set-{digest_of([method.identity(), seed, labels, TEACHER.identity()])}.npz"
     if not path.exists():
-        rows, _, _ = pictures()
+        rows, _, _ = pictures(labels)
         assert rows.images is not None
         started = time.process_time()
         made = []
@@ -207,13 +221,13 @@ def taught(learner: Learner) -> dict[str, float]:
     from tasks.distill.mosaic import decode
     from tasks.distill.recipe import train_and_score
 
-    rows, test, truth = pictures()
+    rows, test, truth = pictures(learner.rows)
     assert rows.images is not None
     whole = learner.method == WHOLE
     small = (
         Small(rows.images, rows.labels, 1, 0.0)
         if whole
-        else small_set(learner.method, learner.per_class, learner.seed)
+        else small_set(learner.method, learner.per_class, learner.seed, learner.rows)
     )
     images, each = decode(small.images, small.tiles), small.tiles**2
     targets = np.eye(CLASSES, dtype=np.float32)[np.repeat(small.labels, each)]

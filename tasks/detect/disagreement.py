@@ -26,6 +26,7 @@ from pydantic import Field
 
 from tasks.data import Issues, Labelled, State
 from tasks.detect import Detector, Window
+from tasks.targets import normalised
 
 
 class Disagreement(Detector):
@@ -55,7 +56,7 @@ class Disagreement(Detector):
         votes = np.zeros((n, shard.soft.n_classes), dtype=np.int64)
         mean, entropies, given = np.zeros(votes.shape), np.zeros(n), np.maximum(labels, 0)
         for opinion in shard.opinions:
-            pred_probs = normalised(opinion.pred_probs())
+            pred_probs = normalised(opinion.pred_probs().astype(np.float64))
             votes[rows, pred_probs.argmax(axis=1)] += 1
             mean += pred_probs / m
             entropies += entropy(pred_probs) / m
@@ -72,12 +73,6 @@ class Disagreement(Detector):
             np.where(known & (named != labels), named, -1).astype(np.int32),
             np.full(n, np.nan, dtype=np.float32),
         )
-
-
-def normalised(pred_probs: np.ndarray) -> np.ndarray:
-    """Stored probabilities (n, k), each row made to sum to 1 again, float64."""
-    dense = pred_probs.astype(np.float64)
-    return np.asarray(dense / dense.sum(axis=1, keepdims=True))
 
 
 def entropy(pred_probs: np.ndarray) -> np.ndarray:

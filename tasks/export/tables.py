@@ -21,7 +21,7 @@ from storage.tables import TRANSFORM
 from tasks.data import ONE, TRUSTED, lists_to_array
 from tasks.export.features import IMAGE, Column
 from tasks.release import PIECE_ROWS, Partition, Release, usable
-from tasks.release.targets import densify, one_hot
+from tasks.targets import densify, one_hot
 
 DOUBTFUL = "doubtful"
 SLICE_ROWS = 1 << 13

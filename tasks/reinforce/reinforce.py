@@ -9,7 +9,7 @@ opinion on the view as it is, mixed or not, so no lambda enters it.
 
 The partner's view is the same-numbered draw of a row of the same partition, fold and split, before
 it is mixed itself: the teacher that is asked has seen neither row, and no test row is mixed into a
-training row. A view whose partner is gone cannot be redrawn and is left out (see `redrawing`).
+training row. A view whose partner is gone cannot be redrawn and is left out.
 Where the paper's code halves lambda, so that the own side weighs at most 0.5, it weighs at
 least 0.5 here, as the paper means it: a view belongs to its row.
 

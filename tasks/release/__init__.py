@@ -21,6 +21,7 @@ from storage.store import Store, StoreError, TableRef
 from tasks.config import Curation
 from tasks.data import SoftLabels, ints_or_minus_one
 from tasks.errors import BadInput
+from tasks.targets import normalised
 
 PIECE_ROWS = 1 << 14
 
@@ -88,8 +89,7 @@ class Release:
         said = said.take(np.arange(opinions - 1, said.num_rows, opinions))
         self.same(said["id"], rows["id"], "soft_labels", partition)
         labels = ints_or_minus_one(rows["label"])
-        dense = SoftLabels.from_arrow(said, labels, len(self.classes)).pred_probs()
-        return np.asarray(dense / dense.sum(axis=1, keepdims=True))
+        return normalised(SoftLabels.from_arrow(said, labels, len(self.classes)).pred_probs())
 
     def same(self, ids: pa.ChunkedArray, expected: pa.ChunkedArray, table: str, where: Partition) -> None:
         """Raises StoreError unless a table's rows are those that it was made from."""

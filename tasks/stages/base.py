@@ -8,11 +8,11 @@ runner (`tasks.stage`) does the rest, the same for all.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from math import ceil
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +25,9 @@ from tasks.errors import StageFailed
 
 MAX_SHARDS = 24
 """Shards a partition and stage at most: large partitions get larger shards, not more task runs."""
+
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,17 @@ class Job:
         import torch
 
         return "cuda" if torch.cuda.is_available() else "cpu"
+
+    @cached_property
+    def _known(self) -> dict[Callable[[Job], Any], Any]:
+        return {}
+
+    def once(self, function: Callable[[Job], Value]) -> Value:
+        """What a function says of this job, worked out the first time it is asked."""
+        if function not in self._known:
+            self._known[function] = function(self)
+        found: Value = self._known[function]
+        return found
 
     def own(self, table: str) -> TableRef:
         """The partition's own rows of `table`."""

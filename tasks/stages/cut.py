@@ -17,6 +17,7 @@ from tasks.seeds import seed_of
 from tasks.stages.asking import asked, judged, looked_at
 from tasks.stages.base import Job
 from tasks.stages.reading import examples, opinion
+from tasks.targets import normalised
 
 ARMS = ("stored", "dense")
 
@@ -43,8 +44,8 @@ def students(job: Job, number: int, sees: list[str], yardstick: np.ndarray) -> d
     train, seed = rows.trains & ~aside, seed_of(job.curation.dataset, student.identity(), "cut", number)
     found: dict[str, Any] = {}
     for arm in ARMS:
-        shares = targets[arm] / targets[arm].sum(axis=1, keepdims=True)
-        lesson = rows.take(train), shares[train].astype(np.float32), rows.take(aside), yardstick[aside]
+        shares = normalised(targets[arm][train]).astype(np.float32)
+        lesson = rows.take(train), shares, rows.take(aside), yardstick[aside]
         accuracy = student.accuracy(*lesson, len(job.classes), seed, job.device)
         found[arm] = accuracy if np.isfinite(accuracy) else None
     return found

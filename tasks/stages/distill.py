@@ -9,7 +9,6 @@ the rows that they learn from first, kept alike, and the class takes its part ou
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -22,21 +21,25 @@ from storage.store import Store
 from storage.tables import conform, file_schema
 from tasks.config import Curation
 from tasks.data import ONE, Examples, State, array_to_lists
-from tasks.distill import Distilled, Distiller, Joint, Maker
-from tasks.distill.random import draw_rows
+from tasks.distill import Distilled, Distiller, Joint
 from tasks.seeds import seed_of
-from tasks.stages.asking import judged, judges, looked_at, soft_labels
+from tasks.stages.asking import judged, looked_at, soft_labels
 from tasks.stages.base import Job, Stage, load_state, spans
-from tasks.stages.dynamics import dynamics_of
-from tasks.stages.hashing import digest_of
+from tasks.stages.distill_digests import (
+    PROJECTOR,
+    TOGETHER,
+    depends_on_teachers,
+    digest_projector,
+    digest_together,
+    digests,
+    identity_of,
+    learned,
+    method,
+    shown,
+    under,
+)
 from tasks.stages.reading import picked, picked_columns
 from tasks.stages.trusted import decided, rows_of, trusted
-
-TOGETHER = "together"
-"""The fit that all classes are cut from."""
-
-PROJECTOR = "projector"
-"""The fit that is kept beside them; also what its state's name begins with."""
 
 if TYPE_CHECKING:
     from tasks.distill.recipe import AskView
@@ -73,11 +76,11 @@ class DistillStage(Stage):
     def place(self, job: Job, part: str) -> tuple[str, str]:
         """Under the last partition that has a row of the class, or one of those that all are made from."""
         if part == TOGETHER:
-            return under(job, learned(job)), f"distill-{digest_together(job)}"
+            return under(job, job.once(learned)), f"distill-{job.once(digest_together)}"
         if part == PROJECTOR:
-            return under(job, shown(job)), f"{PROJECTOR}-{digest_projector(job)}"
+            return under(job, job.once(shown)), f"{PROJECTOR}-{job.once(digest_projector)}"
         label = int(part.removeprefix("class"))
-        return under(job, trusted(job).places(label)), f"distill-{digest(job, label)}"
+        return under(job, trusted(job).places(label)), f"distill-{job.once(digests)[label]}"
 
     def states_used(self, job: Job) -> list[str]:
         return ["/".join(self.place(job, part)) for parts in self.rounds(job) for part in parts]
@@ -88,10 +91,10 @@ class DistillStage(Stage):
         if part == TOGETHER:
             assert isinstance(distiller, Joint)
             seed = seed_of(job.curation.dataset, identity_of(distiller))
-            return distiller.fit(decided(job, learned(job), distiller.reads), seed, job.device)
+            return distiller.fit(decided(job, job.once(learned), distiller.reads), seed, job.device)
         if part == PROJECTOR:
             assert distiller.projector is not None
-            rows, seed = decided(job, shown(job), ["images"]), seed_of(job.curation.dataset, PROJECTOR)
+            rows, seed = decided(job, job.once(shown), ["images"]), seed_of(job.curation.dataset, PROJECTOR)
             return distiller.projector.fit(rows, partial(judged, job), len(job.classes), seed, job.device)
         label = int(part.removeprefix("class"))
         if isinstance(distiller, Joint):
@@ -129,108 +132,13 @@ def projector_of(store: Store, partition: str) -> AskView | None:
     return answers(load_state(store, *found[0])) if found else None
 
 
-def method(curation: Curation) -> Maker:
-    assert curation.distill is not None
-    return curation.distill
-
-
-def depends_on_teachers(distiller: Maker) -> bool:
-    """Whether a class has to be done again when the teachers change."""
-    told = distiller.asks or distiller.labels == "soft" or distiller.projector is not None
-    return told or "dynamics" in distiller.reads
-
-
-def identity_of(distiller: Maker) -> dict[str, Any]:
-    """What of it decides the set: the projector has no say in it."""
-    return {name: value for name, value in distiller.identity().items() if name != PROJECTOR}
-
-
-def under(job: Job, places: np.ndarray) -> str:
-    """The last partition that holds one of some rows of the window."""
-    ends = np.cumsum([ref.rows for ref in job.inputs["rows"]])
-    return job.inputs["rows"][int(np.searchsorted(ends, places.max(), side="right"))].partition
-
-
-def digest(job: Job, label: int) -> str:
-    """What decides the result of a class: its rows, in order, and how they are looked at."""
-    distiller = method(job.curation)
-    decides: list[Any] = [label, *decided_by(job, trusted(job).places(label))]
-    if isinstance(distiller, Joint):
-        decides.append(digest_together(job))
-    if distiller.labels == "static":
-        assert job.curation.teach is not None
-        decides += [len(job.classes), job.curation.teach.top_k]
-    if distiller.asks or distiller.labels == "soft":
-        decides.append(judges(job))
-    return digest_of(decides)
-
-
-def digest_together(job: Job) -> str:
-    """What decides what all classes are cut from: the rows learned from, in order, and their labels."""
-    places = learned(job)
-    return digest_of([TOGETHER, hashed(trusted(job).labels[places], "<i4"), *decided_by(job, places)])
-
-
-def digest_projector(job: Job) -> str:
-    """What decides the projector: the rows that views are of, their labels, and who speaks of them."""
-    projector, places = method(job.curation).projector, shown(job)
-    assert projector is not None
-    rows = trusted(job)
-    curation = job.curation
-    decides: list[Any] = [curation.dataset, projector.identity(), curation.device, curation.source.shape]
-    decides += [hashed(rows.rows.keys[places], "<u8"), hashed(rows.labels[places], "<i4"), judges(job)]
-    return digest_of(decides)
-
-
-def decided_by(job: Job, places: np.ndarray) -> list[Any]:
-    """Some rows of the window, in order, and how they are looked at."""
-    distiller, curation, rows = method(job.curation), job.curation, trusted(job).rows
-    decides: list[Any] = [curation.dataset, identity_of(distiller), curation.device, curation.source.shape]
-    decides.append(hashed(rows.keys[places], "<u8"))
-    if "embedding" in distiller.reads and curation.ingest.encoder:
-        decides.append(curation.ingest.encoder.identity())
-    if "dynamics" in distiller.reads:
-        own = replace(rows.take(places), labels=trusted(job).labels[places])
-        decides.append(hashed(dynamics_of(job, own), "<f4"))
-    return decides
-
-
-def hashed(values: np.ndarray, layout: str) -> str:
-    return hashlib.blake2b(values.astype(layout).tobytes(), digest_size=16).hexdigest()
-
-
-def learned(job: Job) -> np.ndarray:
-    """Where in the window the rows stand that a method learns all classes from, ascending."""
-    distiller = method(job.curation)
-    assert isinstance(distiller, Joint)
-    return shares(job, distiller.rows)
-
-
-def shown(job: Job) -> np.ndarray:
-    """The same of the rows that a projector learns from."""
-    projector = method(job.curation).projector
-    assert projector is not None
-    return shares(job, projector.rows)
-
-
-def shares(job: Job, rows: int) -> np.ndarray:
-    """An equal share of each class's trusted rows, drawn by content: their places in the window."""
-    known = trusted(job)
-    share, seed = max(rows // len(known.classes), 1), seed_of(job.curation.dataset, TOGETHER)
-    found = [
-        places[draw_rows(known.rows.keys[places], share, seed)]
-        for places in (known.places(label) for label in known.classes)
-    ]
-    return np.sort(np.concatenate(found))
-
-
 def state_together(job: Job) -> State:
     return load_state(job.store, *DistillStage().place(job, TOGETHER))
 
 
 def within_class(job: Job, label: int, made: Distilled) -> Distilled:
     """Origins as numbers of rows of the class, not of those that all classes were learned from."""
-    rows, own = learned(job), trusted(job).places(label)
+    rows, own = job.once(learned), trusted(job).places(label)
     return replace(made, origins=[np.searchsorted(own, rows[origin]).tolist() for origin in made.origins])
 
 

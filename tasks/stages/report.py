@@ -23,6 +23,7 @@ from tasks.stages.earlier import comparison, earlier_rows
 from tasks.stages.figures import figures, page_data
 from tasks.stages.reading import examples, opinion
 from tasks.stages.trying import tested_on, trial
+from tasks.targets import normalised, one_hot
 
 ARMS = ("given", "curated")
 COMPARISON, AUDIT, TRIAL, CUT = "comparison", "audit-", "trial-seed", "cut-seed"
@@ -188,14 +189,7 @@ def soft_targets(job: Job) -> np.ndarray:
     dense: np.ndarray = np.concatenate([opinion(job, soft, rows).pred_probs() for soft, rows in inputs])
     if job.curation.task == "multi_label":
         return dense
-    return np.asarray(dense / dense.sum(axis=1, keepdims=True))
-
-
-def one_hot(labels: np.ndarray, k: int) -> np.ndarray:
-    targets = np.zeros((len(labels), k), np.float32)
-    known = labels >= 0
-    targets[known, labels[known]] = 1.0
-    return targets
+    return normalised(dense)
 
 
 def truths(job: Job) -> np.ndarray:

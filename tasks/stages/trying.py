@@ -8,16 +8,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from tasks.data import ONE, Examples, SoftLabels, lists_to_array
+from tasks.data import Examples, lists_to_array
 from tasks.distill.random import draw_rows
 from tasks.report.student import held_out
 from tasks.report.trial import Trial
 from tasks.seeds import seed_of
 from tasks.stages.asking import looked_at, soft_labels
 from tasks.stages.base import Job
-from tasks.stages.distill import method, static_labels
+from tasks.stages.distill import static_labels
+from tasks.stages.distill_digests import method
 from tasks.stages.reading import picked
 from tasks.stages.trusted import trusted
+from tasks.targets import densify, one_hot
 
 
 class Lesson(NamedTuple):
@@ -104,11 +106,11 @@ def drawn(job: Job, made: pa.Table, seed: int) -> Lesson:
     distiller = method(job.curation)
     if distiller.labels == "hard":
         inputs, _ = inputs_of(job, np.concatenate(places), ())
-        return Lesson(inputs, np.eye(k, dtype=np.float32)[labels])
+        return Lesson(inputs, one_hot(labels, k))
     static = distiller.labels == "static"
     inputs, rows = inputs_of(job, np.concatenate(places), distiller.reads if static else looked_at(job))
     classes, weights = static_labels(job, rows) if static else soft_labels(job, rows)
-    return Lesson(inputs, distribution(classes, weights, k))
+    return Lesson(inputs, densify(classes, weights, k))
 
 
 def inputs_of(job: Job, places: np.ndarray, reads: Any) -> tuple[np.ndarray, Examples]:
@@ -129,20 +131,9 @@ def what_is_read(job: Job) -> str:
 
 def dense(made: pa.Table, k: int) -> np.ndarray:
     n = made.num_rows
-    return distribution(
+    return densify(
         lists_to_array(made["classes"], n, np.int32), lists_to_array(made["weights"], n, np.int16), k
     )
-
-
-def distribution(classes: np.ndarray, weights: np.ndarray, k: int) -> np.ndarray:
-    """Stored classes and weights as (m, k) float32 rows that sum to one; what is missing belongs to the
-    classes that are not listed."""
-    m = len(classes)
-    nobody, nothing = np.full(m, -1, np.int32), np.zeros(m, np.int16)
-    tail = np.maximum(ONE - weights.sum(axis=1, dtype=np.int32), 0).astype(np.int16)
-    ids = np.full(m, "", object)
-    found = SoftLabels(ids, nobody, classes, weights, nothing, tail, k).pred_probs()
-    return np.asarray(found / found.sum(axis=1, keepdims=True), np.float32)
 
 
 def blank(n: int) -> Examples:

@@ -21,8 +21,8 @@ from tasks.errors import BadInput
 from tasks.ingest.images import decode
 from tasks.reinforce import Reinforcer
 from tasks.release import Partition, Release, usable
-from tasks.release.targets import densify, one_hot
 from tasks.release.views import RECORD, View, methods_of, records_of
+from tasks.targets import densify, one_hot
 from tasks.train.order import Run, draw_of
 from tasks.train.partners import Shelf, Shelves, find, shelf_of
 

@@ -16,9 +16,9 @@ from tasks.reinforce import NO_PARTNER, Reinforcer, mixing
 from tasks.reinforce.crops import Crops
 from tasks.reinforce.ferkd import FerKD
 from tasks.reinforce.jitter import Jitter
-from tasks.reinforce.redrawing import redrawn
 from tasks.reinforce.reinforce import DatasetReinforcement
 from tasks.stages.reinforce import as_struct
+from tests.tasks.reinforce.redrawing import redrawn
 
 N = 12
 MIXING = DatasetReinforcement(draws=4, flip=True)

@@ -10,7 +10,6 @@ import pytest
 
 from storage.store import Store
 from tasks.config import Curation
-from tasks.data import ONE
 from tasks.plan import Planner
 from tasks.stages import STAGES, trying
 from tasks.stages.base import Job
@@ -130,14 +129,6 @@ def test_pictures_are_learned_as_pictures_and_mosaics_as_their_tiles(tmp_path: P
     assert ours.targets.argmax(axis=1).tolist() == np.repeat(np.arange(10), 4).tolist()
     run(made, night, "report")
     assert 0 <= figures(made, night)["distilled_accuracy"] <= 1
-
-
-def test_stored_weights_become_distributions_with_the_rest_spread_over_what_is_not_listed() -> None:
-    classes, weights = np.array([[1, 0]], np.int32), np.array([[ONE // 2, ONE // 4]], np.int16)
-    [found] = trying.distribution(classes, weights, 4)
-    assert found == pytest.approx([0.25, 0.5, 0.125, 0.125], abs=1e-4)
-    [hard] = trying.distribution(np.array([[2]], np.int32), np.array([[ONE]], np.int16), 3)
-    assert hard.tolist() == [0, 0, 1]
 
 
 def test_without_a_distilled_row_or_a_row_to_test_on_there_is_no_trial(tmp_path: Path) -> None:

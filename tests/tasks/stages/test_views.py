@@ -216,8 +216,8 @@ def test_a_partner_has_been_seen_by_none_of_the_teachers_that_are_asked(tmp_path
 def test_what_teachers_were_asked_about_is_what_a_training_run_redraws(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tasks.reinforce.redrawing import redrawn
     from tasks.stages.reading import from_rows
+    from tests.tasks.reinforce.redrawing import redrawn
 
     seen: list[Examples] = []
 

@@ -23,10 +23,10 @@ from tasks.ingest.images import decode
 from tasks.reinforce import Reinforcer
 from tasks.reinforce.crops import Crops
 from tasks.reinforce.ferkd import FerKD
-from tasks.reinforce.redrawing import redrawn
 from tasks.reinforce.reinforce import DatasetReinforcement
 from tasks.train import Batch, ReleaseLoader
 from tasks.train.order import draw_of
+from tests.tasks.reinforce.redrawing import redrawn
 from tests.tasks.release.releases import ACTIONS, DRAWS, GONE, NIGHTS, ROWS, TEST, commit, released, tables_of
 
 KEPT = [

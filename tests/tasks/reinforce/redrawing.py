@@ -1,9 +1,8 @@
-"""From stored draws back to views: what a training run calls.
+"""What every stored draw has to come back as, redrawn from whole tables: the loader is held against it.
 
-A view that is mixed needs its partner's view, which is redrawn from the partner's row and the
-partner's draw. Where either is gone (the row was deleted, or rejected later) the mixed view cannot
-be what the teachers were asked about, so it is left out, and never redrawn alone. Bytes depend neither on
-which draws are redrawn together nor on threads.
+A mixed view needs its partner's view, which is redrawn from the partner's row and the partner's draw.
+Where either is gone (the row was deleted, or rejected later) the mixed view cannot be what the teachers
+were asked about, so it is left out, and never redrawn alone. No tests here.
 """
 
 from __future__ import annotations

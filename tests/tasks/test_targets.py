@@ -1,4 +1,4 @@
-"""Stored weights to targets. Run with: python -m pytest tests/tasks/release/test_targets.py"""
+"""Stored weights to targets. Run with: python -m pytest tests/tasks/test_targets.py"""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.data import ONE, SoftLabels
-from tasks.release.targets import densify, one_hot
+from tasks.targets import densify, normalised, one_hot
 
 
 def weights(*p: float) -> np.ndarray:
@@ -47,4 +47,10 @@ def test_listed_probabilities_come_back_and_rows_sum_to_one(counts: list[int], t
 
 
 def test_one_hot_has_a_one_where_the_label_is() -> None:
-    assert one_hot(np.array([2, 0]), 3).tolist() == [[0, 0, 1], [1, 0, 0]]
+    assert one_hot(np.array([2, -1, 0]), 3).tolist() == [[0, 0, 1], [0, 0, 0], [1, 0, 0]]
+
+
+def test_rounded_probabilities_sum_to_one_again_in_their_own_type() -> None:
+    found = normalised(np.array([[0.6, 0.3], [0.5, 0.5]], np.float32))
+    assert found.dtype == np.float32
+    assert np.allclose(found, [[2 / 3, 1 / 3], [0.5, 0.5]])

@@ -1,4 +1,4 @@
-"""What a student is to say of a row, as a probability for each class."""
+"""What a student is to say of a row, as a probability for each class: from what is stored, (n, n_classes)."""
 
 from __future__ import annotations
 
@@ -23,8 +23,14 @@ def densify(classes: np.ndarray, weights: np.ndarray, n_classes: int) -> np.ndar
     return np.asarray(dense / dense.sum(axis=1, keepdims=True), np.float32)
 
 
+def normalised(pred_probs: np.ndarray) -> np.ndarray:
+    """Probabilities (n, k) float, rounded as they were stored, each row made to sum to one again."""
+    return np.asarray(pred_probs / pred_probs.sum(axis=1, keepdims=True))
+
+
 def one_hot(labels: np.ndarray, n_classes: int) -> np.ndarray:
-    """(n,) int in 0..n_classes-1 to (n, n_classes) float32."""
+    """(n,) int, -1 for no label, to (n, n_classes) float32; without a label all are 0."""
     dense = np.zeros((len(labels), n_classes), np.float32)
-    dense[np.arange(len(labels)), labels] = 1
+    known = labels >= 0
+    dense[known, labels[known]] = 1
     return dense
