@@ -1,10 +1,15 @@
-"""A night of 1% new rows: how much of the distilled set is made again, and how fast? Fashion-MNIST.
+"""1% new rows: how much is distilled and drawn again, and how fast? Fashion-MNIST.
 
-10,000 rows are there. A night brings 100 more, of two classes, and then another 100 of all ten. Timed is
-the stage distill of the night (learnt by distribution matching, ten images a class), from the first
-thing it reads to the committed table, in processor seconds of one thread; beside it the same night
-with nothing kept, in a store of its own. Both tables have to hold the same. A night that changes every
-class has every class to do: what is kept saves nothing there.
+Distilling: 10,000 rows are there. A night brings 100 more, of two classes, and then another 100 of all ten.
+Timed is the stage distill of the night (learnt by distribution matching, ten images a class). A night that
+changes every class has every class to do: what is kept saves nothing there.
+
+Drawing: a night of 5,000 rows, after one of 10,000 that teachers learned from, gets 50 late rows. Timed is
+the stage reinforce (views with RandAugment, mixup and cutmix), and counted the views that teachers are
+asked about: those of the new rows, and of rows that they come to be mixed into.
+
+Both from the first thing that the stage reads to the committed table, in processor seconds of one thread;
+beside each the same with nothing kept, in a store of its own. Both tables have to hold the same.
 """
 
 from __future__ import annotations
@@ -12,6 +17,7 @@ from __future__ import annotations
 import tempfile
 import time
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 from rich.progress import Progress
@@ -20,11 +26,16 @@ from benchmarks._stages import UP_TO_RELABEL, carry_out, fashion
 from benchmarks.figures import Figure
 from storage.store import Store
 from tasks.config import Curation
+from tasks.data import Examples
+from tasks.stages.base import Job
 from tasks.teach.rowwise import one_thread
 
 ROWS, NEW = 10_000, 100
 DISTILL = {"kind": "matching", "per_class": 10, "steps": 50, "flip": True}
 NIGHTS = {"of two classes": (3, 7), "of all classes": tuple(range(10))}
+FIRST, SECOND = "2026-01-01", "2026-01-02"
+DRAWN, LATE, DRAWS = 5_000, 50, 4
+REINFORCE = {"kind": "reinforce", "draws": DRAWS, "scale": [0.5, 1.0], "flip": True}
 
 
 def run(progress: Progress) -> list[Figure]:
@@ -35,17 +46,17 @@ def run(progress: Progress) -> list[Figure]:
     labels = pq.read_table(existing("fashion_mnist/train.parquet"), columns=["label"])["label"].to_numpy()
     later = np.arange(ROWS, len(labels))
     arriving = {what: later[np.isin(labels[later], classes)][:NEW] for what, classes in NIGHTS.items()}
-    task = progress.add_task("nights, as they come and done again", total=3 * len(arriving))
+    task = progress.add_task("nights, as they come and done again", total=3 * len(arriving) + 2)
     figures = []
     with tempfile.TemporaryDirectory() as name, one_thread():
         for number, (what, rows) in enumerate(arriving.items()):
-            nights = {"2026-01-01": np.arange(ROWS), "2026-01-02": rows}
+            nights = {FIRST: np.arange(ROWS), SECOND: rows}
             kept, again = (made(Path(name) / f"{number}-{kind}", nights) for kind in ("kept", "again"))
-            distilled(kept, "2026-01-01")
+            distilled(kept, FIRST)
             progress.advance(task)
-            done, seconds = distilled(kept, "2026-01-02")
+            done, seconds = distilled(kept, SECOND)
             progress.advance(task)
-            redone, seconds_again = distilled(again, "2026-01-02")
+            redone, seconds_again = distilled(again, SECOND)
             progress.advance(task)
             differ = content(kept) != content(again)
             figures += [
@@ -56,7 +67,52 @@ def run(progress: Progress) -> list[Figure]:
                 Figure(f"share of the full redo, {what}", seconds / seconds_again),
                 Figure(f"tables that differ from the full redo, {what}", int(differ), "", "= 0"),
             ]
-    return figures
+        kept, asked, seconds = grown(Path(name) / "drawn", True)
+        progress.advance(task)
+        again, asked_again, seconds_again = grown(Path(name) / "drawn-again", False)
+        progress.advance(task)
+    return [
+        *figures,
+        Figure("views asked about, 1% late rows", asked, "views"),
+        Figure("views asked about by a full redo", asked_again, "views", f"= {(DRAWN + LATE) * DRAWS}"),
+        Figure("reinforce, 1% late rows", seconds, "s"),
+        Figure("reinforce by a full redo", seconds_again, "s"),
+        Figure("share of the full redo, reinforce", seconds / seconds_again),
+        Figure(
+            "tables that differ from the full redo, reinforce",
+            int(content(kept, "reinforcements") != content(again, "reinforcements")),
+            "",
+            "= 0",
+        ),
+    ]
+
+
+def grown(folder: Path, before: bool) -> tuple[Curation, int, float]:
+    """A night that was drawn `before` its late rows came, or not; views asked about after, and seconds."""
+    from tasks.stages import reinforce
+
+    folder.mkdir()
+    nights = {FIRST: np.arange(ROWS), SECOND: np.arange(ROWS, ROWS + DRAWN)}
+    teach = {"teachers": [{"kind": "linear"}], "folds": 2, "refit": {"growth": 1.0}}
+    curation = fashion(folder, "fashion", nights, teach=teach, reinforce=REINFORCE)
+    carry_out(curation, FIRST, UP_TO_RELABEL)
+    carry_out(curation, SECOND, [*UP_TO_RELABEL, "reinforce"] if before else UP_TO_RELABEL)
+    (folder / f"{SECOND}.npz").unlink()
+    curation = fashion(
+        folder, "fashion", {SECOND: np.arange(ROWS, ROWS + DRAWN + LATE)}, teach=teach, reinforce=REINFORCE
+    )
+    carry_out(curation, SECOND, UP_TO_RELABEL)
+    counted: list[int] = []
+    opinions = reinforce.opinions
+
+    def counting(job: Job, views: Examples) -> np.ndarray:
+        counted.append(len(views))
+        return opinions(job, views)
+
+    started = time.process_time()
+    with patch.object(reinforce, "opinions", counting):
+        carry_out(curation, SECOND, ["reinforce"])
+    return curation, sum(counted), time.process_time() - started
 
 
 def made(folder: Path, nights: dict[str, np.ndarray]) -> Curation:
@@ -75,7 +131,7 @@ def distilled(curation: Curation, night: str) -> tuple[int, float]:
     return len(classes), time.process_time() - started
 
 
-def content(curation: Curation) -> str:
-    ref = Store(curation.store, curation.dataset).ref("distilled", "2026-01-02")
+def content(curation: Curation, table: str = "distilled") -> str:
+    ref = Store(curation.store, curation.dataset).ref(table, SECOND)
     assert ref is not None
     return ref.content

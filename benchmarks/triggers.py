@@ -41,10 +41,10 @@ from storage.tables import TABLES
 NIGHT, ROWS = "2026-01-01", 1_200
 PROCESSES, COMMANDS_EACH, FLOW_RUNS = 4, 4, 4
 RUN = ("run", "--partition", NIGHT)
-SLOW = {"report": {"seeds": 3, "steps": 2_000}}
+SLOW = {"report": {"seeds": 3, "steps": 6_000}}
 """A night that takes longer than twenty processes need to start, so that they meet."""
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
-BUSY, DONE = "is being worked on by run", "is up to date (release"
+BUSY, DONE = "is being worked on by run", ("is up to date (release", "is in release")
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def run(progress: Progress) -> list[Figure]:
         folder = Path(name)
         scene = Scene(folder / "scene", server, SLOW)
         scene.arrives(NIGHT, digits(ROWS, "winnow triggers"))
-        ended, states, twice = at_once(scene, folder / "journal")
+        ended, states, workers, twice = at_once(scene, folder / "journal")
         store = scene.store()
         expected, commits = contents(store), most_commits(store)
         published = len(releases.listing(store))
@@ -74,18 +74,19 @@ def run(progress: Progress) -> list[Figure]:
         others = {name: contents(scene.store(name)) for name in ("killed", "stopped")}
         later_commits = max(most_commits(scene.store(name)) for name in others)
     said = [one.out + one.err for one in ended] + [message for _, message in states]
-    workers = [text for text in said if BUSY not in text and DONE not in text]
+    busy = sum(BUSY in text for text in said)
+    later = sum(any(words in text for words in DONE) for text in said) - workers
     clean = sum(one.code == 0 for one in ended) + sum(state == "COMPLETED" for state, _ in states)
     return [
         Figure("triggers", len(said), "", f"= {PROCESSES * COMMANDS_EACH + FLOW_RUNS}"),
         Figure("of them, through a Prefect server", len(states), "", f"= {FLOW_RUNS}"),
-        Figure("triggers that curated", len(workers), "", "= 1"),
+        Figure("triggers that curated", workers, "", "= 1"),
         Figure("pieces of work done twice", twice, "", "= 0"),
         Figure("commits of a table, at most", commits, "", "= 1"),
         Figure("releases", published, "", "= 1"),
         Figure("triggers that ended cleanly", clean, "", f"= {len(said)}"),
-        Figure("others that said which run has it", sum(BUSY in text for text in said)),
-        Figure("others that came later, and said which release has it", sum(DONE in text for text in said)),
+        Figure("others that said which run has it", busy),
+        Figure("others that came later, and said which release has it", later),
         Figure("killed: another took over after", killed.seconds, "s", "≤ 60"),
         Figure("stopped: another took over after", stopped.seconds, "s", "≤ 60"),
         Figure("stopped, then woken: its commits after that were refused", refused(stopped.first), "", "= 1"),
@@ -99,9 +100,9 @@ def run(progress: Progress) -> list[Figure]:
     ]
 
 
-def at_once(scene: Scene, journal: Path) -> tuple[list[Ended], list[tuple[str, str]], int]:
-    """All triggers. How each command ended; the state and its message of each flow run; how many pieces
-    of work were finished twice."""
+def at_once(scene: Scene, journal: Path) -> tuple[list[Ended], list[tuple[str, str]], int, int]:
+    """All triggers. How each command ended; the state and its message of each flow run; how many processes
+    did some of the work, and how many pieces of it were finished twice."""
     watched = replace(scene, environment=_journal.environment(journal, scene.environment))
     with ExitStack() as stack:
         stack.enter_context(worker(watched.environment))
@@ -110,8 +111,10 @@ def at_once(scene: Scene, journal: Path) -> tuple[list[Ended], list[tuple[str, s
         commands = [several(watched) for _ in range(PROCESSES)]
         ended = [one for group in pool.map(outputs, commands) for one in group]
         states = [final_state(scene, flow_run) for flow_run in flow_runs]
-    finished = [piece.name for piece in _journal.pieces(journal) if piece.ended is not None]
-    return ended, states, len(finished) - len(set(finished))
+    pieces = _journal.pieces(journal)
+    finished = [piece.name for piece in pieces if piece.ended is not None]
+    twice = len(finished) - len(set(finished))
+    return ended, states, len({piece.process for piece in pieces}), twice
 
 
 TRIGGER = """
