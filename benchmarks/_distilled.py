@@ -176,11 +176,11 @@ class Small:
     seconds: float
 
 
-def small_set(name: str, per_class: int, seed: int, labels: str) -> Small:
+def small_set(name: str, per_class: int, seed: int, rows_of: str) -> Small:
     method = METHODS[name].model_copy(update={"per_class": per_class})
-    path = FOLDER / f"set-{digest_of([method.identity(), seed, labels, TEACHER.identity()])}.npz"
+    path = FOLDER / f"set-{digest_of([method.identity(), seed, rows_of, TEACHER.identity()])}.npz"
     if not path.exists():
-        rows, _, _ = pictures(labels)
+        rows, _, _ = pictures(rows_of)
         assert rows.images is not None
         started = time.process_time()
         made = []
