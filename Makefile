@@ -49,8 +49,11 @@ constraints:  ## resolve again from nothing: exact versions, no addresses
 	@touch $@ .venv/installed
 
 .venv/installed-all: pyproject.toml constraints.txt
-	@$(call install,.[dev,ray])
+	@$(call install,.[dev$(comma)ray])
 	@touch $@ .venv/installed-dev .venv/installed
+
+# a comma would end an argument of `call`
+comma := ,
 
 define install
 test -n "$(PYTHON)" || { echo "winnow needs Python 3.11 or newer, as python3.11 or python3" >&2; exit 2; }; \
