@@ -91,7 +91,7 @@ class Teach(Section):
         names = [name for teacher in self.teachers for name in teacher.names()] + [self.ensemble.kind]
         for name in names:
             if names.count(name) > 1:
-                raise ValueError(f"two opinions are called {name}; teachers must have different names")
+                raise ValueError(f"two opinions are called {name}; give one of the teachers another `name`")
         return self
 
 

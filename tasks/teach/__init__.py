@@ -80,6 +80,25 @@ class Teacher(Method, ABC):
         or `examples.given`."""
 
 
+class Named(Teacher, ABC):
+    """A teacher of which a curation may have several, told apart by their names."""
+
+    name: str | None = Field(
+        None,
+        pattern=r"^[a-z][a-z0-9_]{0,59}$",
+        description="what its opinion is called: needed where two teachers are of one kind",
+    )
+
+    def names(self) -> tuple[str, ...]:
+        return (self.name or self.kind,)
+
+    def identity(self) -> dict[str, Any]:
+        """Without a name, what it was before teachers had any. Equal ones of different names start from
+        different weights."""
+        found = super().identity()
+        return found if self.name else {field: value for field, value in found.items() if field != "name"}
+
+
 class Ensemble(Method, ABC):
     """Makes one opinion of several teachers'. One that is `fitted` learns from the window's labels first.
 

@@ -23,7 +23,7 @@ from pydantic import Field, model_validator
 
 from tasks import seeds
 from tasks.data import Examples, State
-from tasks.teach import BadTraining, Start, Teacher, dynamics
+from tasks.teach import BadTraining, Named, Start, dynamics
 from tasks.teach.rowwise import over_vocabulary
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ LEAST_RATE, RATE_OF_NEW = 0.1, 5.0
 first unlearn what the network knows and not have the steps to learn it again."""
 
 
-class Convnet(Teacher):
+class Convnet(Named):
     """A pre-activation residual network with one block at each of three widths."""
 
     kind: Literal["convnet"] = "convnet"

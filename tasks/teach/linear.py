@@ -21,12 +21,12 @@ from pydantic import Field
 
 from tasks.data import Examples, State
 from tasks.method import Task
-from tasks.teach import BadTraining, Start, Teacher
+from tasks.teach import BadTraining, Named, Start
 from tasks.teach.rowwise import BLOCK_ROWS, embedding_of, in_blocks, one_thread, over_vocabulary
 from tasks.teach.yes_no import every_class
 
 
-class Linear(Teacher):
+class Linear(Named):
     """Logistic regression with an L2 penalty on the standardised embedding."""
 
     kind: Literal["linear"] = "linear"

@@ -18,11 +18,11 @@ import numpy as np
 from pydantic import Field, JsonValue
 
 from tasks.data import Examples, State
-from tasks.teach import BadTraining, Start, Teacher
+from tasks.teach import BadTraining, Named, Start
 from tasks.teach.rowwise import embedding_of, in_blocks, one_thread, over_vocabulary
 
 
-class Sklearn(Teacher):
+class Sklearn(Named):
     """A scikit-learn classifier with `predict_proba` on the embedding."""
 
     kind: Literal["sklearn"] = "sklearn"
@@ -41,7 +41,7 @@ class Sklearn(Teacher):
 
     def names(self) -> tuple[str, ...]:
         """The class: two scikit-learn teachers are told apart by it."""
-        return (self.estimator.rpartition(".")[2],)
+        return (self.name or self.estimator.rpartition(".")[2],)
 
     def fit(
         self, train: Examples, n_classes: int, seed: int, device: str, start: Start | None = None

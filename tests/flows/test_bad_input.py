@@ -365,7 +365,7 @@ CONFIG = [
         "two teachers of one name",
         chain(teach={"teachers": [{"kind": "linear"}, {"kind": "linear", "c": 2.0}]}),
         2,
-        r"teach: two opinions are called linear; teachers must have different names",
+        r"teach: two opinions are called linear; give one of the teachers another `name`",
     ),
     Case(
         "the same detector twice",
