@@ -101,6 +101,15 @@ def relabel_rows(name: str, labels: np.ndarray) -> None:
     keep(FOLDER / f"labels-{name}.npz", labels=labels)
 
 
+def labels_called(name: str, clean: np.ndarray) -> np.ndarray:
+    """The labels of that name; `clean` are those in the file."""
+    if name == CLEAN:
+        return clean
+    with np.load(FOLDER / f"labels-{name}.npz") as held:
+        found: np.ndarray = held["labels"]
+    return found
+
+
 @cache
 def pictures(labels: str = CLEAN) -> tuple[Examples, np.ndarray, np.ndarray]:
     """The training rows, the test images and their labels, which nothing but `accuracy` ever sees."""
@@ -111,10 +120,7 @@ def pictures(labels: str = CLEAN) -> tuple[Examples, np.ndarray, np.ndarray]:
         np.frombuffer(b"".join(table["image"].to_pylist()), np.uint8).reshape(-1, SIDE, SIDE, 1)
         for table in tables
     )
-    known = tables[0]["label"].to_numpy()
-    if labels != CLEAN:
-        with np.load(FOLDER / f"labels-{labels}.npz") as held:
-            known = held["labels"]
+    known = labels_called(labels, tables[0]["label"].to_numpy())
     return examples(images, known), test, tables[1]["label"].to_numpy()
 
 
@@ -176,7 +182,7 @@ class Small:
     seconds: float
 
 
-def small_set(name: str, per_class: int, seed: int, rows_of: str) -> Small:
+def small_set(name: str, per_class: int, seed: int, rows_of: str = CLEAN) -> Small:
     method = METHODS[name].model_copy(update={"per_class": per_class})
     path = FOLDER / f"set-{digest_of([method.identity(), seed, rows_of, TEACHER.identity()])}.npz"
     if not path.exists():

@@ -9,8 +9,20 @@ import pytest
 import torch
 
 from benchmarks import _distilled
-from benchmarks._distilled import CLASSES, SIDE, WHOLE, Asked, Learner, small_set, student
+from benchmarks._distilled import (
+    CLASSES,
+    CLEAN,
+    SIDE,
+    WHOLE,
+    Asked,
+    Learner,
+    labels_called,
+    relabel_rows,
+    small_set,
+    student,
+)
 from benchmarks._effects import examples
+from tasks.data import Examples
 from tasks.teach.convnet import Convnet
 
 PIXELS = SIDE * SIDE
@@ -21,7 +33,11 @@ def few_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (80, SIDE, SIDE, 1), dtype=np.uint8)
     labels = np.arange(80, dtype=np.int32) % CLASSES
-    monkeypatch.setattr(_distilled, "pictures", lambda: (examples(images, labels), images[:20], labels[:20]))
+
+    def pictures(name: str = CLEAN) -> tuple[Examples, np.ndarray, np.ndarray]:
+        return examples(images, labels_called(name, labels)), images[:20], labels[:20]
+
+    monkeypatch.setattr(_distilled, "pictures", pictures)
     monkeypatch.setattr(_distilled, "FOLDER", tmp_path)
     monkeypatch.setattr(_distilled, "TEACHER", Convnet(width=4, batch_size=8, min_steps=2, max_steps=2))
     monkeypatch.setitem(_distilled.METHODS, "matching", _distilled.LEARNT.model_copy(update={"steps": 1}))
@@ -63,3 +79,17 @@ def test_a_piece_that_is_there_is_not_made_again(tmp_path: Path) -> None:
 
 def test_the_whole_set_is_a_student_of_its_own() -> None:
     assert student(learner(WHOLE, "hard"))["image_bytes"] == 80 * PIXELS
+
+
+def test_sets_from_other_labels_are_made_of_the_rows_that_those_name() -> None:
+    labels = np.full(80, -1, np.int32)
+    labels[:20] = np.arange(20)[::-1] % CLASSES
+    relabel_rows("given", labels)
+    from_given, from_clean = small_set("random", 2, 0, "given"), small_set("random", 2, 0)
+    rows, _, _ = _distilled.pictures()
+    assert rows.images is not None
+    first = {image.tobytes(): place for place, image in enumerate(rows.images)}
+    places = [first[image.tobytes()] for image in from_given.images]
+    assert sorted(places) == list(range(20))
+    assert labels[places].tolist() == from_given.labels.tolist()
+    assert not np.array_equal(from_given.images, from_clean.images)
