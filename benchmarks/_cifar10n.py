@@ -15,13 +15,13 @@ import yaml
 from rich.progress import Progress
 
 from benchmarks._chain import CURATIONS, Chain, run_chain
+from benchmarks._data import DATA
 from storage.classes import vocabulary
 from storage.store import Store
 from tasks.config import load
 from tasks.data import Decisions, Issues, Labelled, SoftLabels, ints_or_minus_one, keys_of
 from tasks.detect import Detector, Window
 
-DATA = (CURATIONS / "../../shared/data").resolve()
 TEACHERS = (
     "efficientnet_b1",
     "resnet18",

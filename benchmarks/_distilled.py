@@ -22,7 +22,8 @@ import numpy as np
 from rich.progress import Progress
 
 from benchmarks._chain import REPOSITORY
-from benchmarks._effects import examples, existing
+from benchmarks._data import fashion_mnist
+from benchmarks._effects import examples
 from tasks.data import Examples, State
 from tasks.distill import Distiller
 from tasks.distill.facility_location import FacilityLocation
@@ -113,15 +114,8 @@ def labels_called(name: str, clean: np.ndarray) -> np.ndarray:
 @cache
 def pictures(labels: str = CLEAN) -> tuple[Examples, np.ndarray, np.ndarray]:
     """The training rows, the test images and their labels, which nothing but `accuracy` ever sees."""
-    import pyarrow.parquet as pq
-
-    tables = [pq.read_table(existing(f"fashion_mnist/{split}.parquet")) for split in ("train", "test")]
-    images, test = (
-        np.frombuffer(b"".join(table["image"].to_pylist()), np.uint8).reshape(-1, SIDE, SIDE, 1)
-        for table in tables
-    )
-    known = labels_called(labels, tables[0]["label"].to_numpy())
-    return examples(images, known), test, tables[1]["label"].to_numpy()
+    train, test = fashion_mnist("train"), fashion_mnist("test")
+    return examples(train.images, labels_called(labels, train.labels)), test.images, test.labels
 
 
 def teacher() -> State:

@@ -5,16 +5,15 @@ Everything is in memory. Teachers are cross-fitted and calibrated as the stage t
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from benchmarks._chain import CURATIONS
-from benchmarks._cifar10n import DATA, TEACHERS
+from benchmarks._cifar10n import TEACHERS
+from benchmarks._data import existing, fashion_mnist
 from tasks.config import load
 from tasks.data import Examples, Labelled, SoftLabels, State, keys_of
 from tasks.ingest.parquet import Parquet
@@ -60,25 +59,14 @@ def digits() -> Pictures:
 def fashion() -> Pictures:
     """The FASHION_ROWS pictures of Fashion-MNIST's training file whose content comes first; each class is
     mistaken for the one that `curations/fashion_mnist.yaml` says it resembles."""
-    import pyarrow.parquet as pq
-
-    table = pq.read_table(existing("fashion_mnist/train.parquet"))
-    images = np.frombuffer(b"".join(table["image"].to_pylist()), np.uint8).reshape(-1, 28, 28, 1)
-    rows = examples(images, table["label"].to_numpy())
+    _, images, labels = fashion_mnist("train")
+    rows = examples(images, labels)
     source = load(CURATIONS / "fashion_mnist.yaml").source
     assert isinstance(source, Parquet)
     assert source.planted_noise
     resembles = np.array([int(source.planted_noise.to[str(label)]) for label in range(CLASSES)])
     first = np.sort(np.argsort(rows.keys, kind="stable")[:FASHION_ROWS])
     return Pictures("fashion", rows.take(first), resembles, Convnet(epochs=8, flip=True))
-
-
-def existing(name: str) -> Path:
-    """A file of the folder that WINNOW_DATA names. Exits where it is not there."""
-    path = Path(os.environ.get("WINNOW_DATA", DATA)) / name
-    if not path.exists():
-        raise SystemExit(f"{path} is not there; set WINNOW_DATA to the folder that holds {name}")
-    return path
 
 
 def examples(images: np.ndarray, labels: np.ndarray) -> Examples:

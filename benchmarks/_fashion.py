@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from benchmarks._chain import CURATIONS
-from benchmarks._effects import existing
+from benchmarks._data import existing
 from tasks.seeds import seed_of, uniform
 
 NIGHT = "2026-01-01"
@@ -20,7 +20,7 @@ def one_night(folder: Path, share: float = 1.0, **sections: Any) -> Path:
     """The example curation's file in `folder`, with as much of its rows as if there were no others; without
     gates and distilled rows, and with a report as cheap as can be, unless `sections` say otherwise."""
     known: dict[str, Any] = yaml.safe_load((CURATIONS / "fashion_mnist.yaml").read_text(encoding="utf-8"))
-    source = existing("fashion_mnist/train.parquet").resolve()
+    source = existing("fashion_mnist/train.parquet")
     if share < 1:
         table = pq.read_table(source)
         chosen = uniform(np.arange(len(table), dtype=np.uint64), seed_of("share")) < share
@@ -33,10 +33,3 @@ def one_night(folder: Path, share: float = 1.0, **sections: Any) -> Path:
     kept = {name: section for name, section in known.items() if section is not None}
     path.write_text(yaml.safe_dump(kept), encoding="utf-8")
     return path
-
-
-def tested() -> tuple[np.ndarray, np.ndarray]:
-    """The test images (10000, 28, 28, 1) uint8 and their labels."""
-    table = pq.read_table(existing("fashion_mnist/test.parquet"))
-    pixels = np.frombuffer(b"".join(table["image"].to_pylist()), np.uint8)
-    return pixels.reshape(len(table), 28, 28, 1), table["label"].to_numpy()

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks._effects import existing
+from benchmarks._data import fashion_mnist
 from storage.store import Store
 from tasks.config import Curation
 from tasks.plan import Planner
@@ -60,15 +60,11 @@ UP_TO_RELABEL = ("ingest", "teach", "detect", "relabel")
 
 def fashion(folder: Path, dataset: str, nights: dict[str, np.ndarray], **changes: Any) -> Curation:
     """Rows of Fashion-MNIST's training file by night, and a curation of them with cheap teachers."""
-    import pyarrow.parquet as pq
-
     missing = {night: rows for night, rows in nights.items() if not (folder / f"{night}.npz").exists()}
     if missing:
-        table = pq.read_table(existing("fashion_mnist/train.parquet"), columns=["image", "label"])
+        found = fashion_mnist("train")
         for night, rows in missing.items():
-            mine = table.take(rows)
-            images = np.frombuffer(b"".join(mine["image"].to_pylist()), np.uint8).reshape(-1, 28, 28, 1)
-            np.savez(folder / f"{night}.npz", image=images, label=mine["label"].to_numpy())
+            np.savez(folder / f"{night}.npz", image=found.images[rows], label=found.labels[rows])
     source = {"kind": "numpy", "path": str(folder / "{partition}.npz"), "image_shape": [28, 28, 1]}
     return Curation.model_validate(
         {

@@ -16,13 +16,13 @@ from pathlib import Path
 from statistics import mean, stdev
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from rich.progress import Progress
 
 from benchmarks._chain import run_chain
+from benchmarks._data import fashion_mnist
 from benchmarks._distilled import CLEAN, FOLDER, Learner, judged, pictures, relabel_rows
-from benchmarks._effects import existing
 from benchmarks._fashion import NIGHT, one_night
 from benchmarks.figures import Figure
 from storage.store import Store
@@ -69,8 +69,8 @@ def curate(progress: Progress) -> None:
         rows = store.read(store.refs("rows"), ["id", "label"])
         decided = store.read(store.refs("labels"), ["id", "label", "action"])
     trusted = np.isin(decided["action"].to_numpy(), TRUSTED)
-    ids = pq.read_table(existing("fashion_mnist/train.parquet"), columns=["id"])["id"]
-    place = pc.index_in(ids.cast("string"), rows["id"].combine_chunks()).fill_null(-1).to_numpy()
+    ids = pa.array(fashion_mnist("train").ids, pa.string())
+    place = pc.index_in(ids, rows["id"].combine_chunks()).fill_null(-1).to_numpy()
     for name, labels in (
         (GIVEN, ints_or_minus_one(rows["label"])),
         (CURATED, np.where(trusted, ints_or_minus_one(decided["label"]), -1)),

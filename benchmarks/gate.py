@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 from rich.progress import Progress
 
-from benchmarks._effects import existing
+from benchmarks._data import existing
 from benchmarks._stages import UP_TO_RELABEL, carry_out, fashion, job_of
 from benchmarks.figures import Figure
 from tasks.report.trial import Margin, margin

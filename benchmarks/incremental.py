@@ -22,6 +22,7 @@ from unittest.mock import patch
 import numpy as np
 from rich.progress import Progress
 
+from benchmarks._data import fashion_mnist
 from benchmarks._stages import UP_TO_RELABEL, carry_out, fashion
 from benchmarks.figures import Figure
 from storage.store import Store
@@ -39,11 +40,7 @@ REINFORCE = {"kind": "reinforce", "draws": DRAWS, "scale": [0.5, 1.0], "flip": T
 
 
 def run(progress: Progress) -> list[Figure]:
-    import pyarrow.parquet as pq
-
-    from benchmarks._effects import existing
-
-    labels = pq.read_table(existing("fashion_mnist/train.parquet"), columns=["label"])["label"].to_numpy()
+    labels = fashion_mnist("train").labels
     later = np.arange(ROWS, len(labels))
     arriving = {what: later[np.isin(labels[later], classes)][:NEW] for what, classes in NIGHTS.items()}
     task = progress.add_task("nights, as they come and done again", total=3 * len(arriving) + 2)

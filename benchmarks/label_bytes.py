@@ -27,7 +27,7 @@ import torch
 from rich.progress import Progress
 
 from benchmarks._chain import REPOSITORY
-from benchmarks._effects import existing
+from benchmarks._data import fashion_mnist
 from benchmarks.figures import Figure
 from tasks.data import Examples, State
 from tasks.distill import networks
@@ -218,14 +218,8 @@ def small_set(by_class: list[np.ndarray]) -> Set:
 
 
 def pictures() -> Pictures:
-    import pyarrow.parquet as pq
-
-    tables = [pq.read_table(existing(f"fashion_mnist/{split}.parquet")) for split in ("train", "test")]
-    images, test = (
-        np.frombuffer(bytearray().join(table["image"].to_pylist()), np.uint8).reshape(-1, SIDE, SIDE, 1)
-        for table in tables
-    )
-    return Pictures(examples(images, tables[0]["label"].to_numpy()), test, tables[1]["label"].to_numpy())
+    train, test = fashion_mnist("train"), fashion_mnist("test")
+    return Pictures(examples(train.images, train.labels), test.images, test.labels)
 
 
 def examples(images: np.ndarray, labels: np.ndarray) -> Examples:

@@ -11,7 +11,6 @@ is that of one process that does nothing but load.
 
 from __future__ import annotations
 
-import os
 import statistics
 import tempfile
 import time
@@ -29,6 +28,7 @@ from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from benchmarks._chain import run_chain
+from benchmarks._data import fashion_mnist
 from benchmarks._resnet import resnet18, student
 from benchmarks.figures import Figure
 from tasks.config import load
@@ -58,17 +58,15 @@ def curated(folder: Path, progress: Progress) -> tuple[Path, np.ndarray, np.ndar
     """A published release of the pictures; the curation, the pixels (n, 32, 32, 3) and the labels (n,)."""
     from PIL import Image
 
-    data = Path(os.environ.get("WINNOW_DATA", "../shared/data")) / "fashion_mnist" / "test.parquet"
-    table = pq.read_table(data).slice(0, ROWS)
-    small = np.stack([np.frombuffer(value, np.uint8) for value in table["image"].to_pylist()])
+    ids, small, labels = (values[:ROWS] for values in fashion_mnist("test"))
     images = np.stack(
         [
-            np.asarray(Image.fromarray(picture.reshape(28, 28)).resize((SIDE, SIDE)).convert("RGB"))
+            np.asarray(Image.fromarray(picture[:, :, 0]).resize((SIDE, SIDE)).convert("RGB"))
             for picture in small
         ]
     )
-    labels = table["label"].to_numpy().astype(np.int64)
-    named = {"id": table["id"], "label": [str(label) for label in labels], "image": encode_png(images)}
+    labels = labels.astype(np.int64)
+    named = {"id": pa.array(ids, pa.string()), "label": labels.astype(str), "image": encode_png(images)}
     pq.write_table(pa.table(named), folder / "pictures.parquet")
     curation = folder / "pictures.yaml"
     curation.write_text(

@@ -9,17 +9,16 @@ certain of the given label gives 1, where cleanlab's entropy score is 0.
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import get_args
 
 import numpy as np
 from rich.progress import Progress
 
+from benchmarks._data import existing
 from benchmarks.figures import Figure
 from tasks.data import Labelled, SoftLabels
 from tasks.detect import Window
@@ -27,7 +26,6 @@ from tasks.detect.confident_learning import ConfidentLearning
 from tasks.detect.cuts import PRUNING
 from tasks.detect.quality import quality
 
-DATA = Path(os.environ.get("WINNOW_DATA", Path(__file__).parent.parent / "shared" / "data"))
 MODES = get_args(ConfidentLearning.model_fields["filter_by"].annotation)
 SCORES = get_args(ConfidentLearning.model_fields["score"].annotation)
 SHARD_ROWS = 8192
@@ -147,7 +145,7 @@ def cifar10n() -> Iterator[SoftLabels]:
     """Five teachers and their mean: 50,000 rows, ten classes."""
     import pyarrow.parquet as pq
 
-    table = pq.read_table(DATA / "cifar10n" / "teachers.parquet")
+    table = pq.read_table(existing("cifar10n/teachers.parquet"))
     labels = table["label"].to_numpy()
     names = [name for name in table.column_names if name not in ("id", "label", "true_label")]
     opinions = []

@@ -23,6 +23,7 @@ import yaml
 from rich.progress import Progress
 
 from benchmarks._chain import CURATIONS
+from benchmarks._data import DATA
 from benchmarks.figures import Figure
 from benchmarks.kills import NIGHT, finish, prefect_server, start
 from storage.store import Store
@@ -37,7 +38,7 @@ def run(progress: Progress) -> list[Figure]:
     with tempfile.TemporaryDirectory() as name, prefect_server(Path(name)) as environment:
         folder = Path(name)
         # A curation's data lies relative to its file, and these are copies.
-        environment.setdefault("WINNOW_DATA", os.path.normpath(CURATIONS / "../../shared/data"))
+        environment.setdefault("WINNOW_DATA", str(DATA))
         task = progress.add_task("digits and Fashion-MNIST, by threads and on Ray", total=7)
 
         def curated(curation: str, shard_rows: int, store: str, **sections: Any) -> tuple[Path, Store]:

@@ -23,7 +23,8 @@ import torch
 from rich.progress import Progress
 
 from benchmarks._chain import run_chain
-from benchmarks._fashion import NIGHT, one_night, tested
+from benchmarks._data import fashion_mnist
+from benchmarks._fashion import NIGHT, one_night
 from benchmarks.figures import Figure
 from tasks.config import Curation, load
 from tasks.report.calibration import expected_calibration_error
@@ -53,7 +54,7 @@ def run(progress: Progress) -> list[Figure]:
 
 def compared(rows: str, progress: Progress) -> list[Figure]:
     """Accuracy and calibration error of each arm, means over seeds, and what reinforcement adds."""
-    test, truth = tested()
+    _, test, truth = fashion_mnist("test")
     with tempfile.TemporaryDirectory() as folder:
         path = one_night(Path(folder), SHARES[rows], reinforce=REINFORCE)
         run_chain(path, [NIGHT], Path(folder) / "store", progress)

@@ -12,16 +12,13 @@ says what the labels of so few rows cannot. They are judged by true labels on ro
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from rich.progress import Progress
 
-from benchmarks._chain import CURATIONS
+from benchmarks._data import existing
 from benchmarks.figures import Figure
 from storage import parquet
 from storage.tables import conform
@@ -140,8 +137,7 @@ def read_back(rows: Examples, probs: np.ndarray, kept: int) -> np.ndarray:
 
 def cifar10n() -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Each teacher's probabilities, (50000, 10) float32, and the given labels."""
-    data = Path(os.environ.get("WINNOW_DATA", CURATIONS / "../../shared/data"))
-    table = pq.read_table(data / "cifar10n" / "teachers.parquet")
+    table = pq.read_table(existing("cifar10n/teachers.parquet"))
     names = [name for name in table.column_names if pa.types.is_list(table[name].type)]
     probs = {name: table[name].combine_chunks().flatten().to_numpy().reshape(-1, 10) for name in names}
     return probs, table["label"].to_numpy()

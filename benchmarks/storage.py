@@ -13,19 +13,16 @@ sample, with the same seeds for every form of the labels, and judged on the test
 from __future__ import annotations
 
 import hashlib
-import os
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from rich.progress import Progress
 
-from benchmarks._chain import CURATIONS
+from benchmarks._data import fashion_mnist
 from benchmarks.figures import Figure
 from benchmarks.soft_label_bytes import label_bytes, read_back, written
 from storage.tables import conform
@@ -142,7 +139,7 @@ def median_seconds(work: Callable[[], object]) -> float:
 
 def students(progress: Progress) -> list[Figure]:
     """What stored labels add to a student's accuracy on Fashion-MNIST, in points, seed by seed the same."""
-    train, test = (fashion_mnist(name) for name in ("train", "test"))
+    train, test = (pixels_of(split) for split in ("train", "test"))
     folds, teacher = folds_of(train.keys, FOLDS), Linear()
     dense = np.zeros((len(train), 10), np.float32)
     for fold in progress.track(range(FOLDS), description="teachers of Fashion-MNIST"):
@@ -171,12 +168,8 @@ def students(progress: Progress) -> list[Figure]:
     ]
 
 
-def fashion_mnist(name: str) -> Examples:
-    """The pixels as 0..1."""
-    data = Path(os.environ.get("WINNOW_DATA", CURATIONS / "../../shared/data"))
-    table = pq.read_table(data / "fashion_mnist" / f"{name}.parquet")
-    pixels = np.frombuffer(b"".join(table["image"].to_pylist()), np.uint8).reshape(len(table), 784)
-    keys = mix(np.arange(len(table), dtype=np.uint64), 1)
-    return Examples(
-        table["id"].to_numpy(), keys, table["label"].to_numpy(), embedding=(pixels / 255).astype(np.float32)
-    )
+def pixels_of(split: str) -> Examples:
+    """Fashion-MNIST's pixels as 0..1."""
+    ids, images, labels = fashion_mnist(split)
+    keys = mix(np.arange(len(ids), dtype=np.uint64), 1)
+    return Examples(ids, keys, labels, embedding=(images.reshape(-1, 784) / 255).astype(np.float32))

@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw
 from rich.progress import Progress
 
 from benchmarks._chain import CURATIONS, REPOSITORY, run_chain
-from benchmarks._cifar10n import DATA
+from benchmarks._data import DATA
 from benchmarks.figures import Figure
 from storage.store import Store
 from tasks.data import ints_or_minus_one

@@ -86,17 +86,13 @@ class Named(Teacher, ABC):
     name: str | None = Field(
         None,
         pattern=r"^[a-z][a-z0-9_]{0,59}$",
-        description="what its opinion is called: needed where two teachers are of one kind",
+        exclude_if=lambda name: name is None,  # nothing that was made without one is made again
+        description="what its opinion is called, where two teachers are of one kind; they start from "
+        "different weights",
     )
 
     def names(self) -> tuple[str, ...]:
         return (self.name or self.kind,)
-
-    def identity(self) -> dict[str, Any]:
-        """Without a name, what it was before teachers had any. Equal ones of different names start from
-        different weights."""
-        found = super().identity()
-        return found if self.name else {field: value for field, value in found.items() if field != "name"}
 
 
 class Ensemble(Method, ABC):
