@@ -39,6 +39,10 @@ if TYPE_CHECKING:
 ATTEMPTS = 3
 """How often a partition is begun whose child dies under it."""
 
+HEEDS_SECONDS = 0.5
+"""How long a signal can go unheard that comes just before the wait for the children begins: Python has
+looked for signals by then, and the wait itself does not end for one that came before it."""
+
 LIBRARIES = ("torch", "torch._dynamo", "sklearn.metrics", "PIL.Image", "tasks.report.page")
 """What stages import where they need it, which takes seconds: a child does so before it holds a partition,
 since what dies under its first piece of work is done again. Torch's optimizers need its compiler."""
@@ -155,7 +159,7 @@ class Crew:
                 if partition is not None:
                     waiting.remove(partition)
                     child.take(partition)
-            ready = wait([child.connection for child in self._children if child.partition])
+            ready = wait([c.connection for c in self._children if c.partition], HEEDS_SECONDS)
             for number, child in enumerate(self._children):
                 if child.connection not in ready or (said := child.hear()) is None:
                     continue

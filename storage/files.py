@@ -54,10 +54,12 @@ class Disk(ABC):
     """A place for stores. Paths are those of `filesystem`; errors are StoreErrors unless they say other.
 
     scheme: how its addresses start. root: the address that opens it again. base: the same, as a path.
-    options: what deltalake is told to reach it, never a secret.
+    options: what deltalake is told to reach it, never a secret. at_once: small files that are worth reading
+    side by side: what takes long is the way there.
     """
 
     scheme: ClassVar[str]
+    at_once: ClassVar[int]
     root: str
     base: str
     filesystem: FileSystem
@@ -143,6 +145,7 @@ class LocalDisk(Disk):
     """A folder of this machine, or of a file server that it mounts."""
 
     scheme = "file://"
+    at_once = 4  # more threads take longer to start than they save
 
     def __init__(self, root: str) -> None:
         if not root.startswith(("/", "file:///")):

@@ -23,8 +23,6 @@ from storage.errors import StoreError
 from storage.store import Store
 
 COMMIT = re.compile(r"(\d{20})\.json")
-READERS = 16
-"""Files read at once: what takes long is the way to the disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +88,7 @@ class History:
         new = range(self.version + 1, max(numbers, default=-1) + 1)
         paths = [f"{self.folder}/{number:020d}.json" for number in new]
         self.lost += [path for number, path in zip(new, paths, strict=True) if number not in numbers]
-        with ThreadPoolExecutor(READERS) as readers:
+        with ThreadPoolExecutor(self.store.disk.at_once) as readers:
             for number, path, actions in zip(new, paths, readers.map(self._read, paths), strict=True):
                 if actions is not None:
                     self._replay(number, actions)

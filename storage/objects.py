@@ -63,6 +63,7 @@ class Bucket(Disk):
     """A bucket, or the part of it below a prefix."""
 
     scheme = "s3://"
+    at_once = 16
 
     def __init__(self, root: str) -> None:
         self.bucket, *below = re.sub(r"^s3://|/+$", "", root).split("/")

@@ -50,8 +50,6 @@ ANSWERS_LOST = 5
 """After so many of one commit it gives up."""
 RECENT_COMMITS = 1000
 SNAPSHOTS = 16
-READERS = 16
-"""Files whose footers are read at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +141,7 @@ class Store:
             with parquet.opened(path, self.filesystem) as file:
                 return [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
 
-        with ThreadPoolExecutor(READERS) as readers:
+        with ThreadPoolExecutor(self.disk.at_once) as readers:
             counts = [n for found in readers.map(rows_of, self._paths(ref.table, listed)) for n in found]
         stops = list(accumulate(counts))
         return [(stop - rows, stop) for rows, stop in zip(counts, stops, strict=True) if rows]

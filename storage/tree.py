@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pyarrow.fs import FileInfo, FileSelector, FileType
 
 from storage.errors import StoreError
-from storage.history import READERS
 from storage.store import Store
 
 NAMED = re.compile(r"[A-Za-z0-9][^/]*")
@@ -54,7 +53,7 @@ def look(
     found: list[tuple[str, FileInfo]] = []
     links: dict[str, StoreError] = {}
     names = folders(store, folder, prefix) if only is None else [f"{prefix}{name}" for name in only]
-    with ThreadPoolExecutor(READERS) as readers:
+    with ThreadPoolExecutor(store.disk.at_once) as readers:
         for name, infos in zip(names, readers.map(listed, names), strict=True):
             if isinstance(infos, StoreError):
                 links[f"{store.path}/{folder}/{name}"] = infos

@@ -21,7 +21,7 @@ from datetime import UTC, datetime, timedelta
 from storage import leases, releases, tree
 from storage.errors import Busy
 from storage.files import TEMPORARY
-from storage.history import READERS, History
+from storage.history import History
 from storage.releases import HELD, Release
 from storage.store import Store
 from storage.tables import TABLES
@@ -96,7 +96,7 @@ def remove(store: Store, found: dict[str, list[str]]) -> list[str]:
         with store.disk.explained(path), suppress(FileNotFoundError):
             store.disk.remove(path)
 
-    with ThreadPoolExecutor(READERS) as removers:
+    with ThreadPoolExecutor(store.disk.at_once) as removers:
         list(removers.map(delete, paths))
     return paths
 

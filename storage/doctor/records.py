@@ -11,7 +11,7 @@ from pyarrow.fs import FileInfo
 
 from storage import states, tree
 from storage.doctor.look import BACKUP, SHOWN, Finding, Look
-from storage.history import READERS, Life
+from storage.history import Life
 from storage.store import Store
 
 
@@ -26,7 +26,7 @@ def fitted(look: Look) -> Iterator[Finding]:
             remedy = f"run partition {partition} again with --force"
             yield Finding("missing_state", words, remedy, table, partition, path)
     finished = [(name, info) for name, info in there if info.base_name.endswith(".safetensors")]
-    with ThreadPoolExecutor(READERS) as readers:
+    with ThreadPoolExecutor(look.store.disk.at_once) as readers:
         whole = readers.map(lambda item: _is_whole(look.store, item[1]), finished)
         for (name, info), good in zip(finished, whole, strict=True):
             if not good:

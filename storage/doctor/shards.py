@@ -12,7 +12,7 @@ from storage import parquet
 from storage.content import content_of
 from storage.doctor.look import BACKUP, SHOWN, Finding, Look
 from storage.errors import StoreError, Unreachable
-from storage.history import READERS, Life
+from storage.history import Life
 from storage.store import Store
 from storage.tables import file_schema, traceless
 
@@ -40,7 +40,7 @@ def shards(look: Look) -> Iterator[Finding]:
         there = {info.path: info for _, info in look.there.get(table, [])}
         lives = {life.path: life for life in history.needed(look.versions(table))}.values()
         infos = [there.get(f"{look.store.path}/{table}/{life.path}") for life in lives]
-        with ThreadPoolExecutor(READERS) as readers:
+        with ThreadPoolExecutor(look.store.disk.at_once) as readers:
             problems = readers.map(_problem, [look.store] * len(infos), infos, lives)
             for life, problem in zip(lives, problems, strict=True):
                 if problem is not None:
