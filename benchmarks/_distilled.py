@@ -3,16 +3,17 @@
 A piece is the teacher, a set, or a student; each is one file under build/distilled, named by all that
 decides it but the code: after a change of the recipe or of a method that is no change of its
 parameters, remove the folder. Pieces run side by side, one thread each, and a run that was killed takes
-up what is left.
+up what is left. Students multiply in bfloat16, all of them, which halves their time where processors know it.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterable
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
@@ -25,42 +26,59 @@ from benchmarks._chain import REPOSITORY
 from benchmarks._data import fashion_mnist
 from benchmarks._effects import examples
 from tasks.data import Examples, State
-from tasks.distill import Distiller
+from tasks.distill import Distiller, Joint
+from tasks.distill.compensator import Compensator
 from tasks.distill.facility_location import FacilityLocation
+from tasks.distill.hardness import Hardness
 from tasks.distill.herding import Herding
 from tasks.distill.k_center import KCenter
 from tasks.distill.matching import Matching
 from tasks.distill.patches import Patches
 from tasks.distill.random import Random
+from tasks.distill.statistics import Statistics
 from tasks.seeds import seed_of
 from tasks.stages.hashing import digest_of
 from tasks.teach.convnet import Convnet
+from tasks.teach.dynamics import DYNAMICS, ERRORS, MARKS, marks_of
 
 FOLDER = REPOSITORY / "build" / "distilled"
 CLASSES, SIDE = 10, 28
 TEACHER = Convnet(width=24, batch_size=128, epochs=10, max_steps=4500, flip=True)
 
 LEARNT = Matching(steps=500, real_batch=128, flip=True)
-METHODS: dict[str, Distiller] = {
+SEEN = Convnet(epochs=8, max_steps=1500, flip=True)
+"""The networks of what looks at images through its own: trained by each set's fit, at its cost."""
+
+METHODS: dict[str, Distiller | Joint] = {
     "random": Random(),
     # all that are looked at are taken, whole: the control of what is learnt or chosen of mosaics
     "random mosaics": Patches(candidates=1, crops=1, least_area=1.0),
     "herding": Herding(),
     "k_center": KCenter(),
     "facility_location": FacilityLocation(),
+    "hardness": Hardness(coverage=0.3),
     "patches": Patches(tiles=1),
     "patches, mosaics": Patches(tiles=2),
     "matching": LEARNT,
     "matching, mosaics": LEARNT.model_copy(update={"tiles": 2}),
+    "statistics": Statistics(network=SEEN, rows=60_000),
+    "compensator": Compensator(
+        networks=tuple(SEEN.model_copy(update={"width": width}) for width in (8, 12, 16)), rows=60_000
+    ),
 }
+FEW_PAGE_FAULTS = {"MALLOC_TRIM_THRESHOLD_": str(2**33), "MALLOC_TOP_PAD_": str(2**28)}
+"""For processes to come: a student would else hand back and ask anew for its memory at every step, which is
+a third of its time."""
+
 WHOLE, CLEAN = "the whole set", "clean"
 
 
 @dataclass(frozen=True)
 class Learner:
     """A student. method: of METHODS, or WHOLE. labels: hard; soft, the teacher's probabilities of each
-    image, stored beside it; or asked, the teacher's answer to every view. rows: whose labels decide what a
-    class is, CLEAN or what `relabel_rows` was told."""
+    image, stored beside it; static, likewise those of the networks that made the set; or asked, the
+    teacher's answer to every view. rows: whose labels decide what a class is, CLEAN or what `relabel_rows`
+    was told."""
 
     method: str
     per_class: int
@@ -77,13 +95,21 @@ def judged(learners: Iterable[Learner], workers: int, progress: Progress) -> dic
     sets = sorted(
         {(one.method, one.per_class, one.seed, one.rows) for one in learners if one.method != WHOLE}
     )
-    if any(one.labels != "hard" or METHODS[one.method].asks for one in learners if one.method != WHOLE):
+    if any(needs_teacher(one) for one in learners):
         teacher()
+    os.environ |= FEW_PAGE_FAULTS
     with ProcessPoolExecutor(workers, get_context("spawn"), one_thread) as pool:
         # students wait for all sets, so that no set is made twice
         finish([pool.submit(small_set, *one) for one in sets], "small sets", progress)
         finish([pool.submit(student, one) for one in learners], "students", progress)
     return {one: student(one) for one in learners}
+
+
+def needs_teacher(learner: Learner) -> bool:
+    if learner.method == WHOLE:
+        return False
+    method = METHODS[learner.method]
+    return method.asks or "dynamics" in method.reads or learner.labels in ("soft", "asked")
 
 
 def finish(pending: list[Future[Any]], what: str, progress: Progress) -> None:
@@ -116,6 +142,15 @@ def pictures(labels: str = CLEAN) -> tuple[Examples, np.ndarray, np.ndarray]:
     """The training rows, the test images and their labels, which nothing but `accuracy` ever sees."""
     train, test = fashion_mnist("train"), fashion_mnist("test")
     return examples(train.images, labels_called(labels, train.labels)), test.images, test.labels
+
+
+def dynamics(rows: Examples) -> np.ndarray:
+    """How the teacher learned each row, (n, 3) float32, NaN for those that it held out."""
+    arrays = teacher().arrays
+    marks, wanted = arrays[MARKS], marks_of(rows.keys, rows.labels)
+    at = np.minimum(np.searchsorted(marks, wanted), len(marks) - 1)
+    learned = np.column_stack([arrays[DYNAMICS][:, :2], arrays[ERRORS]])[at]
+    return np.where((marks[at] == wanted)[:, None], learned, np.nan).astype(np.float32)
 
 
 def teacher() -> State:
@@ -158,7 +193,7 @@ class Asked:
         import torch
 
         with torch.no_grad():
-            said: np.ndarray = torch.log_softmax(self.network(torch.from_numpy(views)), dim=1).numpy()
+            said: np.ndarray = torch.log_softmax(self.network(torch.from_numpy(views)).float(), dim=1).numpy()
         return said
 
     @property
@@ -168,12 +203,16 @@ class Asked:
 
 @dataclass(frozen=True)
 class Small:
-    """images (m, h, w, c) uint8 as stored, their labels, the edge of a mosaic, seconds of one core."""
+    """images (m, h, w, c) uint8 as a student sees them, their labels, the edge of a mosaic, seconds of one
+    core, and the bytes that the images are stored in. static: (m, k) float32, or (0, k) where no
+    networks made them."""
 
     images: np.ndarray
     labels: np.ndarray
     tiles: int
     seconds: float
+    bytes: int
+    static: np.ndarray
 
 
 def small_set(name: str, per_class: int, seed: int, rows_of: str = CLEAN) -> Small:
@@ -181,25 +220,40 @@ def small_set(name: str, per_class: int, seed: int, rows_of: str = CLEAN) -> Sma
     path = FOLDER / f"set-{digest_of([method.identity(), seed, rows_of, TEACHER.identity()])}.npz"
     if not path.exists():
         rows, _, _ = pictures(rows_of)
-        assert rows.images is not None
+        if "dynamics" in method.reads:
+            rows = replace(rows, dynamics=dynamics(rows))
         started = time.process_time()
-        made = []
-        for label in range(CLASSES):
-            places = np.flatnonzero(rows.labels == label)
-            one = method.distill(rows.take(places), answer, seed_of("set", seed, label), "cpu")
-            chosen = places[[origin[0] for origin in one.origins]]
-            made.append((rows.images[chosen] if one.images is None else one.images, one.tiles))
-        seconds = time.process_time() - started
-        labels = np.repeat(np.arange(CLASSES), [len(images) for images, _ in made])
-        keep(
-            path,
-            images=np.concatenate([i for i, _ in made]),
-            labels=labels,
-            tiles=made[0][1],
-            seconds=seconds,
+        made = (
+            of_all_classes(method, rows, seed) if isinstance(method, Joint) else by_class(method, rows, seed)
         )
+        keep(path, **asdict(replace(made, seconds=time.process_time() - started)))
     with np.load(path, allow_pickle=False) as held:
-        return Small(held["images"], held["labels"], int(held["tiles"]), float(held["seconds"]))
+        small = {name: held[name] for name in held.files}
+    numbers = {"tiles": int(small["tiles"]), "seconds": float(small["seconds"]), "bytes": int(small["bytes"])}
+    return Small(**{**small, **numbers})
+
+
+def by_class(method: Distiller, rows: Examples, seed: int) -> Small:
+    assert rows.images is not None
+    made = []
+    for label in range(CLASSES):
+        places = np.flatnonzero(rows.labels == label)
+        one = method.distill(rows.take(places), answer, seed_of("set", seed, label), "cpu")
+        chosen = places[[origin[0] for origin in one.origins]]
+        made.append(rows.images[chosen] if one.images is None else one.images)
+    images, labels = np.concatenate(made), np.repeat(np.arange(CLASSES), [len(each) for each in made])
+    return Small(images, labels, one.tiles, 0.0, images.nbytes, np.zeros((0, CLASSES), np.float32))
+
+
+def of_all_classes(method: Joint, rows: Examples, seed: int) -> Small:
+    state = method.fit(rows, seed_of("set", seed), "cpu")
+    made = [method.cut(state, label).images for label in range(CLASSES)]
+    images = np.concatenate([each for each in made if each is not None])
+    labels = np.repeat(np.arange(CLASSES), [0 if each is None else len(each) for each in made])
+    static = np.exp(method.opinion(state, examples(images, labels), CLASSES, "cpu"))
+    # a compensator is stored once for all classes, and added to real images to make theirs
+    parts = [state.arrays[name].nbytes for name in ("real", "added") if name in state.arrays]
+    return Small(images, labels, 1, 0.0, sum(parts) or images.nbytes, static)
 
 
 def student(learner: Learner) -> dict[str, float]:
@@ -218,6 +272,8 @@ def description(method: str) -> object:
 
 
 def taught(learner: Learner) -> dict[str, float]:
+    import torch
+
     from tasks.distill.mosaic import decode
     from tasks.distill.recipe import train_and_score
 
@@ -225,7 +281,7 @@ def taught(learner: Learner) -> dict[str, float]:
     assert rows.images is not None
     whole = learner.method == WHOLE
     small = (
-        Small(rows.images, rows.labels, 1, 0.0)
+        Small(rows.images, rows.labels, 1, 0.0, rows.images.nbytes, np.zeros((0, CLASSES), np.float32))
         if whole
         else small_set(learner.method, learner.per_class, learner.seed, learner.rows)
     )
@@ -236,25 +292,29 @@ def taught(learner: Learner) -> dict[str, float]:
     if learner.labels == "soft":
         said = np.exp(answer(examples(images, np.repeat(small.labels, each))))
         targets = np.repeat(said.reshape(-1, each, CLASSES).mean(axis=1), each, axis=0)
+    if learner.labels == "static":
+        targets = np.repeat(small.static, each, axis=0)
+    if learner.labels in ("soft", "static"):
         label_bytes *= CLASSES
     started = time.process_time()
-    accuracy = train_and_score(
-        images,
-        targets,
-        test,
-        truth,
-        width=learner.width,
-        steps=learner.steps,
-        seed=seed_of("student", learner.seed),
-        device="cpu",
-        flip=True,
-        ask=asked,
-    )
+    with torch.autocast("cpu", torch.bfloat16):
+        accuracy = train_and_score(
+            images,
+            targets,
+            test,
+            truth,
+            width=learner.width,
+            steps=learner.steps,
+            seed=seed_of("student", learner.seed),
+            device="cpu",
+            flip=True,
+            ask=asked,
+        )
     return {
         "accuracy": accuracy,
         "seconds": time.process_time() - started,
         "distill_seconds": small.seconds,
-        "image_bytes": small.images.nbytes,
+        "image_bytes": small.bytes,
         "label_bytes": asked.bytes if asked else label_bytes,
     }
 

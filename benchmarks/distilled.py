@@ -25,14 +25,17 @@ SEEDS, WIDTH, STEPS, WHOLE_STEPS = 3, 128, 500, 3000
 
 ARMS = {
     "random": ("hard", "soft", "asked"),
-    "random mosaics": ("hard", "soft", "asked"),
-    "herding": ("hard", "soft"),
-    "k_center": ("hard", "soft"),
-    "facility_location": ("hard", "soft"),
-    "patches": ("hard", "soft"),
-    "patches, mosaics": ("hard", "soft", "asked"),
-    "matching": ("hard", "soft"),
+    "random mosaics": ("hard", "asked"),
+    "herding": ("hard",),
+    "k_center": ("hard",),
+    "facility_location": ("hard",),
+    "hardness": ("hard",),
+    "patches": ("hard",),
+    "patches, mosaics": ("hard", "asked"),
+    "matching": ("hard",),
     "matching, mosaics": ("hard", "soft", "asked"),
+    "statistics": ("hard", "static"),
+    "compensator": ("hard", "static"),
 }
 
 

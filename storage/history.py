@@ -12,7 +12,6 @@ import json
 import re
 from bisect import bisect_left
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import unquote
@@ -88,12 +87,11 @@ class History:
         new = range(self.version + 1, max(numbers, default=-1) + 1)
         paths = [f"{self.folder}/{number:020d}.json" for number in new]
         self.lost += [path for number, path in zip(new, paths, strict=True) if number not in numbers]
-        with ThreadPoolExecutor(self.store.disk.at_once) as readers:
-            for number, path, actions in zip(new, paths, readers.map(self._read, paths), strict=True):
-                if actions is not None:
-                    self._replay(number, actions)
-                elif path not in self.lost:
-                    self.damaged.append(path)
+        for number, path, actions in zip(new, paths, self.store.disk.each(self._read, paths), strict=True):
+            if actions is not None:
+                self._replay(number, actions)
+            elif path not in self.lost:
+                self.damaged.append(path)
         self.version = max(numbers, default=self.version)
 
     def whole(self) -> History:

@@ -63,7 +63,7 @@ class Bucket(Disk):
     """A bucket, or the part of it below a prefix."""
 
     scheme = "s3://"
-    at_once = 16
+    at_once, in_a_row = 16, 1
 
     def __init__(self, root: str) -> None:
         self.bucket, *below = re.sub(r"^s3://|/+$", "", root).split("/")

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -32,9 +31,12 @@ from storage.tables import TABLES, file_schema
 PUBLISHED, HELD, ROLLED_BACK = "published", "held", "rolled_back_to_"
 FINGERPRINT = "release"
 WAIT_SECONDS = 60.0
-AT_ONCE = 16
-"""Files read side by side, and the releases in which `standing` looks: who publishes looks at the
-tables before waiting for a turn, so neighbours may be out of order, but not that many of them."""
+OUT_OF_ORDER = 16
+"""Releases of older versions in which `standing` looks: who publishes looks at the tables before waiting for
+a turn, so neighbours may be out of order, but not that many of them."""
+
+READ_AHEAD = 64
+"""Most releases that `newest` reads before they are asked for."""
 
 
 class Kept(NamedTuple):
@@ -226,7 +228,7 @@ def standing(store: Store) -> Release | None:
         ):
             return release
         older += release.note is None and not release.status.startswith(ROLLED_BACK)
-        if older == AT_ONCE:
+        if older == OUT_OF_ORDER:
             return None
     return None
 
@@ -257,7 +259,7 @@ def newest(store: Store) -> Iterator[Release]:
     first, count = 0, 1
     while first < len(paths):
         yield from _read(store, paths[first : first + count])
-        first, count = first + count, min(2 * count, 4 * AT_ONCE)
+        first, count = first + count, min(2 * count, READ_AHEAD)
 
 
 def numbers(store: Store) -> list[int]:
@@ -347,5 +349,4 @@ def _read(store: Store, paths: Sequence[str]) -> list[Release]:
             tuple(Kept(**each) for each in row["kept"] or ()),
         )
 
-    with ThreadPoolExecutor(AT_ONCE) as readers:
-        return list(readers.map(read, paths))
+    return list(store.disk.each(read, paths))

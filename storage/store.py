@@ -23,7 +23,6 @@ import json
 import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate, groupby
@@ -141,8 +140,8 @@ class Store:
             with parquet.opened(path, self.filesystem) as file:
                 return [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
 
-        with ThreadPoolExecutor(self.disk.at_once) as readers:
-            counts = [n for found in readers.map(rows_of, self._paths(ref.table, listed)) for n in found]
+        paths = self._paths(ref.table, listed)
+        counts = [n for found in self.disk.each(rows_of, paths) for n in found]
         stops = list(accumulate(counts))
         return [(stop - rows, stop) for rows, stop in zip(counts, stops, strict=True) if rows]
 

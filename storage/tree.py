@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 from pyarrow.fs import FileInfo, FileSelector, FileType
 
@@ -53,10 +52,9 @@ def look(
     found: list[tuple[str, FileInfo]] = []
     links: dict[str, StoreError] = {}
     names = folders(store, folder, prefix) if only is None else [f"{prefix}{name}" for name in only]
-    with ThreadPoolExecutor(store.disk.at_once) as readers:
-        for name, infos in zip(names, readers.map(listed, names), strict=True):
-            if isinstance(infos, StoreError):
-                links[f"{store.path}/{folder}/{name}"] = infos
-                continue
-            found += [(name.removeprefix(prefix), i) for i in infos if i.type != FileType.Directory]
+    for name, infos in zip(names, store.disk.each(listed, names), strict=True):
+        if isinstance(infos, StoreError):
+            links[f"{store.path}/{folder}/{name}"] = infos
+            continue
+        found += [(name.removeprefix(prefix), i) for i in infos if i.type != FileType.Directory]
     return found, links

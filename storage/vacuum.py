@@ -13,7 +13,6 @@ its rows are tiny, and tell what was decided long after the data is gone.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -96,8 +95,7 @@ def remove(store: Store, found: dict[str, list[str]]) -> list[str]:
         with store.disk.explained(path), suppress(FileNotFoundError):
             store.disk.remove(path)
 
-    with ThreadPoolExecutor(store.disk.at_once) as removers:
-        list(removers.map(delete, paths))
+    list(store.disk.each(delete, paths))
     return paths
 
 

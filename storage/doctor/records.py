@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from pyarrow.fs import FileInfo
@@ -26,13 +25,12 @@ def fitted(look: Look) -> Iterator[Finding]:
             remedy = f"run partition {partition} again with --force"
             yield Finding("missing_state", words, remedy, table, partition, path)
     finished = [(name, info) for name, info in there if info.base_name.endswith(".safetensors")]
-    with ThreadPoolExecutor(look.store.disk.at_once) as readers:
-        whole = readers.map(lambda item: _is_whole(look.store, item[1]), finished)
-        for (name, info), good in zip(finished, whole, strict=True):
-            if not good:
-                remedy = f"delete it and run partition {name} again with --force"
-                words = f"{info.path} is no whole state any more"
-                yield Finding("damaged_state", words, remedy, partition=name, path=info.path)
+    whole = look.store.disk.each(lambda item: _is_whole(look.store, item[1]), finished)
+    for (name, info), good in zip(finished, whole, strict=True):
+        if not good:
+            remedy = f"delete it and run partition {name} again with --force"
+            words = f"{info.path} is no whole state any more"
+            yield Finding("damaged_state", words, remedy, partition=name, path=info.path)
 
 
 def _wanted(look: Look) -> dict[str, tuple[str, str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 from pyarrow.fs import FileInfo
@@ -39,12 +38,11 @@ def shards(look: Look) -> Iterator[Finding]:
     for table, history in look.sound():
         there = {info.path: info for _, info in look.there.get(table, [])}
         lives = {life.path: life for life in history.needed(look.versions(table))}.values()
-        infos = [there.get(f"{look.store.path}/{table}/{life.path}") for life in lives]
-        with ThreadPoolExecutor(look.store.disk.at_once) as readers:
-            problems = readers.map(_problem, [look.store] * len(infos), infos, lives)
-            for life, problem in zip(lives, problems, strict=True):
-                if problem is not None:
-                    yield _finding(look, table, life, *problem)
+        files = [(there.get(f"{look.store.path}/{table}/{life.path}"), life) for life in lives]
+        problems = look.store.disk.each(lambda file: _problem(look.store, *file), files)
+        for life, problem in zip(lives, problems, strict=True):
+            if problem is not None:
+                yield _finding(look, table, life, *problem)
 
 
 def contents(look: Look) -> Iterator[Finding]:

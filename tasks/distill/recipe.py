@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -34,12 +35,29 @@ BATCH = 64
 LEARNING_RATE = 1e-3
 WARM_UP = 0.05
 WEIGHT_DECAY = 0.01
-TURN, ZOOM, MOVE, LIGHT = math.radians(15), 1.2, 0.125, 0.3
-MIXED = 0.5
 JUDGED_AT_ONCE = 250
 
 AskView = Callable[[np.ndarray], np.ndarray]
 """Log-probabilities (n, k) float32 of views (n, h, w, c) uint8."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """How far a view may be from its image: radians turned, times scaled, shares of a side moved and of the
+    brightness changed, and how often two views are mixed, one way and the other.
+
+    The frozen recipe's, unless a paper is to be measured by its own.
+    """
+
+    turn: float = math.radians(15)
+    zoom: float = 1.2
+    move: float = 0.125
+    light: float = 0.3
+    cutmix: float = 0.25
+    mixup: float = 0.25
+
+
+FROZEN = Look()
 
 
 def train_and_score(
@@ -54,6 +72,7 @@ def train_and_score(
     device: str,
     flip: bool,
     ask: AskView | None = None,
+    look: Look = FROZEN,
 ) -> float:
     """Test accuracy of a fresh student after the last step; NaN without anything to learn or judge.
 
@@ -78,7 +97,17 @@ def train_and_score(
             device=device,
         )
         return float((perceptron.predict(model, test_images) == test_labels).mean())
-    student = train(images, targets, width=width, steps=steps, seed=seed, device=device, flip=flip, ask=ask)
+    student = train(
+        images,
+        targets,
+        width=width,
+        steps=steps,
+        seed=seed,
+        device=device,
+        flip=flip,
+        ask=ask,
+        look=look,
+    )
     return float((predict(student, test_images, device) == test_labels).mean())
 
 
@@ -116,6 +145,7 @@ def train(
     device: str,
     flip: bool,
     ask: AskView | None = None,
+    look: Look = FROZEN,
 ) -> Student:
     """The student after `steps` steps of BATCH views; see `train_and_score`."""
     generator = torch.Generator().manual_seed(seed)
@@ -126,8 +156,8 @@ def train(
         for group in optimiser.param_groups:
             group["lr"] = LEARNING_RATE * rate((step + 0.5) / steps)
         rows = torch.randint(len(images), (2, BATCH), generator=generator)
-        views = warp(pixels[rows.flatten()], flip, generator)
-        mixed, share = mix(views[:BATCH], views[BATCH:], generator)
+        views = warp(pixels[rows.flatten()], flip, generator, look)
+        mixed, share = mix(views[:BATCH], views[BATCH:], generator, look)
         if ask is None:
             wanted = share * labels[rows[0]] + (1 - share) * labels[rows[1]]
         else:
@@ -152,26 +182,27 @@ def rate(done: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP)))
 
 
-def warp(pixels: torch.Tensor, flip: bool, generator: torch.Generator) -> torch.Tensor:
+def warp(pixels: torch.Tensor, flip: bool, generator: torch.Generator, look: Look = FROZEN) -> torch.Tensor:
     """A view of each of (n, c, h, w) in 0..1, by numbers of its own; what enters from outside is black."""
     n = len(pixels)
 
     def uniform(low: float, high: float) -> torch.Tensor:
         return low + (high - low) * torch.rand(n, generator=generator)
 
-    turn, mirror = uniform(-TURN, TURN), torch.where(uniform(-1, 1) < 0, -1.0, 1.0) if flip else 1.0
-    across, down = (torch.exp(uniform(-math.log(ZOOM), math.log(ZOOM))) for _ in range(2))
-    right, below = (uniform(-2 * MOVE, 2 * MOVE) for _ in range(2))  # a side spans -1..1
+    turn = uniform(-look.turn, look.turn)
+    mirror = torch.where(uniform(-1, 1) < 0, -1.0, 1.0) if flip else 1.0
+    across, down = (torch.exp(uniform(-math.log(look.zoom), math.log(look.zoom))) for _ in range(2))
+    right, below = (uniform(-2 * look.move, 2 * look.move) for _ in range(2))  # a side spans -1..1
     top = torch.stack([turn.cos() * across * mirror, -turn.sin() * down, right], dim=1)
     bottom = torch.stack([turn.sin() * across * mirror, turn.cos() * down, below], dim=1)
     grid = functional.affine_grid(torch.stack([top, bottom], dim=1), list(pixels.shape), align_corners=False)
     views = functional.grid_sample(pixels, grid, align_corners=False)
-    gain, lift = uniform(1 - LIGHT, 1 + LIGHT), uniform(-LIGHT / 2, LIGHT / 2)
+    gain, lift = uniform(1 - look.light, 1 + look.light), uniform(-look.light / 2, look.light / 2)
     return (views * gain[:, None, None, None] + lift[:, None, None, None]).clamp(0, 1)
 
 
 def mix(
-    views: torch.Tensor, others: torch.Tensor, generator: torch.Generator
+    views: torch.Tensor, others: torch.Tensor, generator: torch.Generator, look: Look = FROZEN
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Views (n, c, h, w), about half of them mixed with the other of the same number, and the share
     (n, 1) of each that is its own. The share is uniform, as both papers draw it for alpha 1."""
@@ -180,8 +211,8 @@ def mix(
     # CutMix: a box of the other's share whose centre lies anywhere, cut at the border
     box = (torch.arange(h) + 0.5 - y * h).abs()[:, :, None] < (1 - share[:, :, None]).sqrt() * h / 2
     box = box & ((torch.arange(w) + 0.5 - x * w).abs()[:, None, :] < (1 - share[:, :, None]).sqrt() * w / 2)
-    cut = kind < MIXED / 2
-    blended = ~cut & (kind < MIXED)
+    cut = kind < look.cutmix
+    blended = ~cut & (kind < look.cutmix + look.mixup)
     own = torch.where(cut[:, :, None], (~box).float(), torch.where(blended, share, 1.0)[:, :, None])
     own = own.expand(n, h, w)
     return views * own[:, None] + others * (1 - own[:, None]), own.mean(dim=(1, 2))[:, None]
