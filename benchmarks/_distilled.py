@@ -297,7 +297,8 @@ def taught(learner: Learner) -> dict[str, float]:
     if learner.labels in ("soft", "static"):
         label_bytes *= CLASSES
     started = time.process_time()
-    with torch.autocast("cpu", torch.bfloat16):
+    # without the cache, which would keep the first step's weights in bfloat16 for good
+    with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
         accuracy = train_and_score(
             images,
             targets,

@@ -146,7 +146,7 @@ def student(batches: Batches, test: np.ndarray, steps: int, seed: int) -> np.nda
     optimizer = torch.optim.AdamW(network.parameters(), RATE, weight_decay=DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3 * RATE, total_steps=steps)
     for _, (images, targets) in zip(range(steps), batches, strict=False):
-        log_probs = network(standardised(images)).log_softmax(dim=1)
+        log_probs = network(standardised(images)).float().log_softmax(dim=1)
         loss = -(torch.from_numpy(targets) * log_probs).sum(dim=1).mean()
         optimizer.zero_grad()
         loss.backward()
@@ -155,7 +155,8 @@ def student(batches: Batches, test: np.ndarray, steps: int, seed: int) -> np.nda
     test = test.transpose(0, 3, 1, 2)
     with torch.no_grad():
         parts = [
-            network(standardised(test[at : at + 1000])).softmax(dim=1) for at in range(0, len(test), 1000)
+            network(standardised(test[at : at + 1000])).float().softmax(dim=1)
+            for at in range(0, len(test), 1000)
         ]
     return np.asarray(torch.cat(parts).numpy())
 
