@@ -51,7 +51,7 @@ METHOD = Compensator(
     networks=tuple(TRAINING.model_copy(update={"width": width}) for width in (8, 12, 16)),
     steps=100,
 )
-PROJECTOR = Projector(rank=16, steps=3000, rows=60_000, flip=True)
+PROJECTOR = Projector(rank=32, steps=5000, rows=60_000, flip=True)
 
 
 @dataclass(frozen=True)
