@@ -9,15 +9,11 @@ up what is left. Students multiply in bfloat16, all of them, which halves their 
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterable
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from functools import cache
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich.progress import Progress
@@ -25,6 +21,7 @@ from rich.progress import Progress
 from benchmarks._chain import REPOSITORY
 from benchmarks._data import fashion_mnist
 from benchmarks._effects import examples
+from benchmarks._pool import side_by_side
 from tasks.data import Examples, State
 from tasks.distill import Distiller, Joint
 from tasks.distill.compensator import Compensator
@@ -66,10 +63,6 @@ METHODS: dict[str, Distiller | Joint] = {
         networks=tuple(SEEN.model_copy(update={"width": width}) for width in (8, 12, 16)), rows=60_000
     ),
 }
-FEW_PAGE_FAULTS = {"MALLOC_TRIM_THRESHOLD_": str(2**33), "MALLOC_TOP_PAD_": str(2**28)}
-"""For processes to come: a student would else hand back and ask anew for its memory at every step, which is
-a third of its time."""
-
 WHOLE, CLEAN = "the whole set", "clean"
 
 
@@ -89,7 +82,7 @@ class Learner:
     rows: str = CLEAN
 
 
-def judged(learners: Iterable[Learner], workers: int, progress: Progress) -> dict[Learner, dict[str, float]]:
+def judged(learners: Iterable[Learner], progress: Progress) -> dict[Learner, dict[str, float]]:
     """accuracy and seconds of each student; distill_seconds, image_bytes and label_bytes of its set."""
     learners = list(learners)
     sets = sorted(
@@ -97,11 +90,9 @@ def judged(learners: Iterable[Learner], workers: int, progress: Progress) -> dic
     )
     if any(needs_teacher(one) for one in learners):
         teacher()
-    os.environ |= FEW_PAGE_FAULTS
-    with ProcessPoolExecutor(workers, get_context("spawn"), one_thread) as pool:
-        # students wait for all sets, so that no set is made twice
-        finish([pool.submit(small_set, *one) for one in sets], "small sets", progress)
-        finish([pool.submit(student, one) for one in learners], "students", progress)
+    side_by_side(small_set, sets, "small sets", progress)
+    # students wait for all sets, so that no set is made twice
+    side_by_side(student, [(one,) for one in learners], "students", progress)
     return {one: student(one) for one in learners}
 
 
@@ -110,17 +101,6 @@ def needs_teacher(learner: Learner) -> bool:
         return False
     method = METHODS[learner.method]
     return method.asks or "dynamics" in method.reads or learner.labels in ("soft", "asked")
-
-
-def finish(pending: list[Future[Any]], what: str, progress: Progress) -> None:
-    for done in progress.track(as_completed(pending), total=len(pending), description=what):
-        done.result()
-
-
-def one_thread() -> None:
-    import torch
-
-    torch.set_num_threads(1)
 
 
 def relabel_rows(name: str, labels: np.ndarray) -> None:

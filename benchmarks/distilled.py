@@ -13,7 +13,6 @@ and fifty images a class bring is in `distilled_long`.
 
 from __future__ import annotations
 
-import os
 from statistics import mean, stdev
 
 from rich.progress import Progress
@@ -47,7 +46,7 @@ def run(progress: Progress) -> list[Figure]:
         for seed in range(SEEDS)
     ]
     whole = Learner(WHOLE, 0, "hard", WIDTH, WHOLE_STEPS, 0)
-    found = judged([*learners, whole], os.cpu_count() or 1, progress)
+    found = judged([*learners, whole], progress)
     figures = [Figure(f"accuracy, {WHOLE}, hard labels", found[whole]["accuracy"])]
     for method, kinds in ARMS.items():
         for labels in kinds:

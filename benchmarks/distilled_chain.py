@@ -10,7 +10,6 @@ Three quarters of an hour on two cores; `benchmarks/_distilled.py` says how it g
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 from statistics import mean, stdev
@@ -43,7 +42,7 @@ def run(progress: Progress) -> list[Figure]:
         for labels in (GIVEN, CURATED, CLEAN)
         for seed in range(SEEDS)
     ]
-    found = judged(learners, os.cpu_count() or 1, progress)
+    found = judged(learners, progress)
     figures = [Figure(f"labels that are right, {labels}", right(labels)) for labels in (GIVEN, CURATED)]
     for method in METHODS:
         accuracies = {

@@ -9,7 +9,6 @@ Four hours on two cores; `benchmarks/_distilled.py` says how it goes on after a 
 
 from __future__ import annotations
 
-import os
 from statistics import mean, stdev
 
 from rich.progress import Progress
@@ -33,7 +32,7 @@ def run(progress: Progress) -> list[Figure]:
     curve = [
         Learner(BEST[per_class], per_class, "asked", WIDTH, steps, 0) for per_class in BEST for steps in CURVE
     ]
-    found = judged([*arms, *curve], os.cpu_count() or 1, progress)
+    found = judged([*arms, *curve], progress)
     figures = []
     for per_class, method in BEST.items():
         for labels in ("asked", "hard"):

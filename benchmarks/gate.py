@@ -9,11 +9,8 @@ out anew, pictures of noise, and random rows that are declared to be distilled.
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +19,7 @@ import pyarrow as pa
 from rich.progress import Progress
 
 from benchmarks._data import existing
+from benchmarks._pool import side_by_side
 from benchmarks._stages import UP_TO_RELABEL, carry_out, fashion, job_of
 from benchmarks.figures import Figure
 from tasks.report.trial import Margin, margin
@@ -39,11 +37,7 @@ Found = dict[str, dict[str, list[float]]]
 
 def run(progress: Progress) -> list[Figure]:
     existing("fashion_mnist/train.parquet")
-    with ProcessPoolExecutor(os.cpu_count() or 1, get_context("spawn"), one_thread) as pool:
-        pending = [pool.submit(tried, seed) for seed in range(SEEDS)]
-        for done in progress.track(as_completed(pending), total=SEEDS, description="seeds"):
-            done.result()
-    found = [each.result() for each in pending]
+    found = side_by_side(tried, [(seed,) for seed in range(SEEDS)], "seeds", progress)
     figures = []
     for name in (*DISTILLERS, *BAD):
         margins = [margin(one[name]["distilled"], one[name]["random"]) for one in found]
@@ -59,12 +53,6 @@ def run(progress: Progress) -> list[Figure]:
 
 def half(margins: list[Margin]) -> float:
     return float(np.mean([(each.high - each.low) / 2 for each in margins]))
-
-
-def one_thread() -> None:
-    import torch
-
-    torch.set_num_threads(1)
 
 
 def tried(seed: int) -> Found:
