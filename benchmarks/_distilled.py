@@ -36,7 +36,7 @@ from tasks.distill.statistics import Statistics
 from tasks.seeds import seed_of
 from tasks.stages.hashing import digest_of
 from tasks.teach.convnet import Convnet
-from tasks.teach.dynamics import DYNAMICS, ERRORS, MARKS, marks_of
+from tasks.teach.dynamics import DYNAMICS, ERRORS, MARKS, recorded_of
 
 FOLDER = REPOSITORY / "build" / "distilled"
 CLASSES, SIDE = 10, 28
@@ -127,10 +127,8 @@ def pictures(labels: str = CLEAN) -> tuple[Examples, np.ndarray, np.ndarray]:
 def dynamics(rows: Examples) -> np.ndarray:
     """How the teacher learned each row, (n, 3) float32, NaN for those that it held out."""
     arrays = teacher().arrays
-    marks, wanted = arrays[MARKS], marks_of(rows.keys, rows.labels)
-    at = np.minimum(np.searchsorted(marks, wanted), len(marks) - 1)
-    learned = np.column_stack([arrays[DYNAMICS][:, :2], arrays[ERRORS]])[at]
-    return np.where((marks[at] == wanted)[:, None], learned, np.nan).astype(np.float32)
+    learned = np.column_stack([arrays[DYNAMICS][:, :2], arrays[ERRORS]])
+    return recorded_of(rows.keys, rows.labels, arrays[MARKS], learned)
 
 
 def teacher() -> State:
@@ -255,7 +253,7 @@ def taught(learner: Learner) -> dict[str, float]:
     import torch
 
     from tasks.distill.mosaic import decode
-    from tasks.distill.recipe import train_and_score
+    from tasks.distill.recipe import Look, train_and_score
 
     rows, test, truth = pictures(learner.rows)
     assert rows.images is not None
@@ -288,7 +286,7 @@ def taught(learner: Learner) -> dict[str, float]:
             steps=learner.steps,
             seed=seed_of("student", learner.seed),
             device="cpu",
-            flip=True,
+            look=Look(flip=True),
             ask=asked,
         )
     return {

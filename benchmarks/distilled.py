@@ -3,11 +3,12 @@
 The student is that of the literature, a three-block ConvNet of 128 filters with instance norm, trained
 by `tasks/distill/recipe.py` for the same number of steps on every set; the peers' figures are as their
 authors print them, from recipes of more steps. Labels are hard; soft, the teacher's probabilities
-stored beside each image; or asked, the teacher's answer to each view, which costs the teacher's bytes.
+stored beside each image; static, likewise those of the networks that made the set; or asked, the teacher's
+answer to each view, which costs the teacher's bytes.
 One teacher, the product's residual network, learned from the rows that it is asked about: the same
 rule for every set. Test images decide nothing but the figures.
 
-An hour and a half on two cores; `benchmarks/_distilled.py` says how it goes on after a kill. What more steps
+More than an hour on two cores; `benchmarks/_distilled.py` says how it goes on after a kill. What more steps
 and fifty images a class bring is in `distilled_long`.
 """
 

@@ -5,7 +5,7 @@ one night. Sets of ten images a class are then made from the given labels, from 
 whose label may be relied on, as the distill stage takes them) and from the true ones, and judged as in
 `distilled`: a student with hard labels, the true labels of the 10,000 test images, three seeds.
 
-Three quarters of an hour on two cores; `benchmarks/_distilled.py` says how it goes on after a kill.
+More than half an hour on two cores; `benchmarks/_distilled.py` says how it goes on after a kill.
 """
 
 from __future__ import annotations

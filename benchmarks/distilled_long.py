@@ -4,7 +4,7 @@ What `distilled` compares after a few hundred steps of the student is left to ru
 of one core allows, and once for longer. Labels are the teacher's answers to each view, and hard ones
 beside them. The goals are what IDC (Kim et al., ICML 2022) prints with hard labels: 86.0% and 89.1%.
 
-Four hours on two cores; `benchmarks/_distilled.py` says how it goes on after a kill.
+Several hours on two cores; `benchmarks/_distilled.py` says how it goes on after a kill.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from tasks.distill.convnet import ConvNet
-from tasks.distill.recipe import BATCH, AskView, mix, rate, warp
+from tasks.distill.recipe import BATCH, AskView, Look, mix, rate, warp
 
 Say = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Log-probabilities (n, k) float32 of views (n, h, w, c) uint8 of the images with those numbers (n,)."""
@@ -94,7 +94,7 @@ def fit(
     width: int,
     rank: int,
     steps: int,
-    flip: bool,
+    look: Look,
     seed: int,
     device: str,
 ) -> dict[str, np.ndarray]:
@@ -113,7 +113,7 @@ def fit(
     for step in range(steps):
         at = step % ASKED_AT_ONCE * BATCH
         if not at:
-            shown, rows = views_of(images, min(steps - step, ASKED_AT_ONCE) * BATCH, flip, generator)
+            shown, rows = views_of(images, min(steps - step, ASKED_AT_ONCE) * BATCH, look, generator)
             wanted = torch.from_numpy(say(shown, rows))
         optimiser.param_groups[0]["lr"] = LEARNING_RATE * rate((step + 0.5) / steps)
         said = F.log_softmax(model(pixels_of(shown[at : at + BATCH]).to(device)), dim=1)
@@ -126,12 +126,12 @@ def fit(
 
 
 def views_of(
-    images: np.ndarray, n: int, flip: bool, generator: torch.Generator
+    images: np.ndarray, n: int, look: Look, generator: torch.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """n views as a student sees them, uint8, and the numbers of the images that they are of."""
     rows = torch.randint(len(images), (2 * n,), generator=generator).numpy()
-    views = warp(pixels_of(images[rows]), flip, generator)
-    mixed, _ = mix(views[:n], views[n:], generator)
+    views = warp(pixels_of(images[rows]), look, generator)
+    mixed, _ = mix(views[:n], views[n:], look, generator)
     return (mixed * 255).round().byte().permute(0, 2, 3, 1).contiguous().numpy(), rows[:n]
 
 

@@ -40,6 +40,7 @@ class Projector(Method):
     def fit(self, examples: Examples, ask: Ask, n_classes: int, seed: int, device: str) -> State:
         """From rows with images and labels, at least one. ValueError for sides under 8 pixels."""
         from tasks.distill import projection
+        from tasks.distill.recipe import Look
 
         images = examples.images
         assert images is not None
@@ -55,7 +56,7 @@ class Projector(Method):
             width=self.width,
             rank=self.rank,
             steps=self.steps,
-            flip=self.flip,
+            look=Look(flip=self.flip),
             seed=seed,
             device=device,
         )

@@ -43,21 +43,20 @@ AskView = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Look:
-    """How far a view may be from its image: radians turned, times scaled, shares of a side moved and of the
-    brightness changed, and how often two views are mixed, one way and the other.
+    """How far a view may be from its image: whether a mirror image means the same, radians turned, times
+    scaled, shares of a side moved and of the brightness changed, and how often two views are mixed, one way
+    and the other.
 
-    The frozen recipe's, unless a paper is to be measured by its own.
+    All but the mirror is the frozen recipe's, unless a paper is to be measured by its own.
     """
 
+    flip: bool = False
     turn: float = math.radians(15)
     zoom: float = 1.2
     move: float = 0.125
     light: float = 0.3
     cutmix: float = 0.25
     mixup: float = 0.25
-
-
-FROZEN = Look()
 
 
 def train_and_score(
@@ -70,16 +69,15 @@ def train_and_score(
     steps: int,
     seed: int,
     device: str,
-    flip: bool,
+    look: Look,
     ask: AskView | None = None,
-    look: Look = FROZEN,
 ) -> float:
     """Test accuracy of a fresh student after the last step; NaN without anything to learn or judge.
 
     images: (n, h, w, c) uint8, mosaics decoded, sides of 8 pixels or more; or features (n, d), for
     which the student is the report's perceptron and only the set's own targets count. targets: (n, k)
-    float32, rows that sum to 1. test_labels: (m,) integers in 0..k-1. flip: whether a mirror image
-    means the same. ask: a teacher that gives the targets of each view instead.
+    float32, rows that sum to 1. test_labels: (m,) integers in 0..k-1. ask: a teacher that gives the
+    targets of each view instead.
     """
     if not len(images) or not len(test_images):
         return math.nan
@@ -104,9 +102,8 @@ def train_and_score(
         steps=steps,
         seed=seed,
         device=device,
-        flip=flip,
-        ask=ask,
         look=look,
+        ask=ask,
     )
     return float((predict(student, test_images, device) == test_labels).mean())
 
@@ -143,9 +140,8 @@ def train(
     steps: int,
     seed: int,
     device: str,
-    flip: bool,
+    look: Look,
     ask: AskView | None = None,
-    look: Look = FROZEN,
 ) -> Student:
     """The student after `steps` steps of BATCH views; see `train_and_score`."""
     generator = torch.Generator().manual_seed(seed)
@@ -156,8 +152,8 @@ def train(
         for group in optimiser.param_groups:
             group["lr"] = LEARNING_RATE * rate((step + 0.5) / steps)
         rows = torch.randint(len(images), (2, BATCH), generator=generator)
-        views = warp(pixels[rows.flatten()], flip, generator, look)
-        mixed, share = mix(views[:BATCH], views[BATCH:], generator, look)
+        views = warp(pixels[rows.flatten()], look, generator)
+        mixed, share = mix(views[:BATCH], views[BATCH:], look, generator)
         if ask is None:
             wanted = share * labels[rows[0]] + (1 - share) * labels[rows[1]]
         else:
@@ -182,7 +178,7 @@ def rate(done: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP)))
 
 
-def warp(pixels: torch.Tensor, flip: bool, generator: torch.Generator, look: Look = FROZEN) -> torch.Tensor:
+def warp(pixels: torch.Tensor, look: Look, generator: torch.Generator) -> torch.Tensor:
     """A view of each of (n, c, h, w) in 0..1, by numbers of its own; what enters from outside is black."""
     n = len(pixels)
 
@@ -190,7 +186,7 @@ def warp(pixels: torch.Tensor, flip: bool, generator: torch.Generator, look: Loo
         return low + (high - low) * torch.rand(n, generator=generator)
 
     turn = uniform(-look.turn, look.turn)
-    mirror = torch.where(uniform(-1, 1) < 0, -1.0, 1.0) if flip else 1.0
+    mirror = torch.where(uniform(-1, 1) < 0, -1.0, 1.0) if look.flip else 1.0
     across, down = (torch.exp(uniform(-math.log(look.zoom), math.log(look.zoom))) for _ in range(2))
     right, below = (uniform(-2 * look.move, 2 * look.move) for _ in range(2))  # a side spans -1..1
     top = torch.stack([turn.cos() * across * mirror, -turn.sin() * down, right], dim=1)
@@ -202,10 +198,10 @@ def warp(pixels: torch.Tensor, flip: bool, generator: torch.Generator, look: Loo
 
 
 def mix(
-    views: torch.Tensor, others: torch.Tensor, generator: torch.Generator, look: Look = FROZEN
+    views: torch.Tensor, others: torch.Tensor, look: Look, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Views (n, c, h, w), about half of them mixed with the other of the same number, and the share
-    (n, 1) of each that is its own. The share is uniform, as both papers draw it for alpha 1."""
+    """Views (n, c, h, w), as many of them mixed with the other of the same number as `look` says, and the
+    share (n, 1) of each that is its own. The share is uniform, as both papers draw it for alpha 1."""
     n, _, h, w = views.shape
     share, kind, y, x = torch.rand(4, n, 1, generator=generator)
     # CutMix: a box of the other's share whose centre lies anywhere, cut at the border

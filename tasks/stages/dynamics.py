@@ -18,7 +18,7 @@ from storage.store import Store, TableRef
 from tasks.data import Examples
 from tasks.stages.asking import MODELS
 from tasks.stages.base import Job, load_state
-from tasks.teach.dynamics import DYNAMICS, ERRORS, MARKS, marks_of
+from tasks.teach.dynamics import DYNAMICS, ERRORS, MARKS, recorded_of
 
 _loading = Lock()
 
@@ -33,13 +33,7 @@ def dynamics_of(job: Job, rows: Examples) -> np.ndarray:
         marks, means = recorded(
             job.store.root, job.store.dataset, job.own("soft_labels"), recording, teach.folds
         )
-    found = np.full((len(rows), 3), np.nan, np.float32)
-    if len(marks):
-        wanted = marks_of(rows.keys, rows.labels)
-        at = np.minimum(np.searchsorted(marks, wanted), len(marks) - 1)
-        known = (marks[at] == wanted) & (rows.labels >= 0)
-        found[known] = means[at[known]]
-    return found
+    return recorded_of(rows.keys, rows.labels, marks, means)
 
 
 @lru_cache(maxsize=2)

@@ -37,6 +37,18 @@ def marks_of(keys: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return seeds.mix(keys, 1) + labels.astype(np.uint64)
 
 
+def recorded_of(keys: np.ndarray, labels: np.ndarray, marks: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """What was recorded of rows, float32 (n, d): the line of values (m, d) whose mark is the row's, NaN for a
+    row without one or without a label. marks: uint64 (m,), ascending."""
+    found = np.full((len(keys), values.shape[1]), np.nan, np.float32)
+    if len(marks):
+        wanted = marks_of(keys, labels)
+        at = np.minimum(np.searchsorted(marks, wanted), len(marks) - 1)
+        known = (marks[at] == wanted) & (labels >= 0)
+        found[known] = values[at[known]]
+    return found
+
+
 class Recorder:
     """Watches a training. `before` are the arrays of an earlier one that the network goes on from: its
     margins count on, and so do its events, but for a row that is forgotten between the two."""

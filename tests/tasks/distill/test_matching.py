@@ -16,7 +16,7 @@ from tasks.distill import Distilled
 from tasks.distill.matching import Matching
 from tasks.distill.mosaic import encode
 from tasks.distill.random import Random
-from tasks.distill.recipe import train_and_score
+from tasks.distill.recipe import Look, train_and_score
 from tests.tasks.distill.teachers import no_teachers
 
 QUICK = Matching(per_class=3, steps=4, width=8, real_batch=16)
@@ -179,7 +179,7 @@ def test_learnt_digits_teach_more_than_random_ones() -> None:
                 steps=150,
                 seed=seed,
                 device="cpu",
-                flip=False,
+                look=Look(),
             )
         gains.append(accuracy["matching"] - accuracy["random"])
     assert np.mean(gains) > 0.02

@@ -15,6 +15,7 @@ from tasks.data import Examples, State
 from tasks.distill import projection
 from tasks.distill.projection import Network, asker, fit, key, pixels_of, started, views_of
 from tasks.distill.projector import Projector, answers
+from tasks.distill.recipe import Look
 from tests.tasks.distill import joint
 
 SHAPE = (16, 16, 1)
@@ -68,7 +69,7 @@ def learnt(teacher: Network, rank: int, steps: int) -> dict[str, np.ndarray]:
         width=8,
         rank=rank,
         steps=steps,
-        flip=False,
+        look=Look(),
         seed=1,
         device="cpu",
     )
@@ -143,7 +144,7 @@ def test_a_class_without_rows_has_no_start_and_does_no_harm() -> None:
 
 def test_views_go_by_the_number_of_one_of_their_images() -> None:
     flat = np.repeat(np.arange(20, dtype=np.uint8) * 12, 256).reshape(20, *SHAPE)
-    views, rows = views_of(flat, 200, False, torch.Generator().manual_seed(0))
+    views, rows = views_of(flat, 200, Look(), torch.Generator().manual_seed(0))
     assert views.shape == (200, *SHAPE)
     assert views.dtype == np.uint8
     middles, own = views[:, 8, 8, 0].astype(float), flat[rows, 0, 0, 0].astype(float)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,9 @@ import pytest
 import torch
 
 from tasks.distill import recipe
-from tasks.distill.recipe import mix, rate, train_and_score, warp
+from tasks.distill.recipe import Look, mix, rate, train_and_score, warp
 
-QUICK: dict[str, Any] = {"width": 8, "steps": 60, "seed": 1, "device": "cpu", "flip": False}
+QUICK: dict[str, Any] = {"width": 8, "steps": 60, "seed": 1, "device": "cpu", "look": Look()}
 
 
 @pytest.fixture(autouse=True)
@@ -99,10 +100,10 @@ def test_images_of_one_colour_are_survived() -> None:
 
 
 def test_a_view_without_change_is_the_image() -> None:
-    look = recipe.Look(turn=0.0, zoom=1.0, move=0.0, light=0.0)
+    still = Look(turn=0.0, zoom=1.0, move=0.0, light=0.0)
     pixels = torch.rand(50, 2, 9, 12, generator=generator())
-    assert torch.allclose(warp(pixels, False, generator(1), look), pixels, atol=1e-5)
-    views = warp(pixels, True, generator(1), look)
+    assert torch.allclose(warp(pixels, still, generator(1)), pixels, atol=1e-5)
+    views = warp(pixels, replace(still, flip=True), generator(1))
     mirrored = torch.isclose(views, pixels.flip(3), atol=1e-5).all(dim=(1, 2, 3))
     same = torch.isclose(views, pixels, atol=1e-5).all(dim=(1, 2, 3))
     assert (mirrored ^ same).all()
@@ -113,7 +114,7 @@ def test_every_image_is_warped_by_its_own_numbers_within_bounds() -> None:
     pixels = torch.zeros(200, 1, 33, 33)
     pixels[:, :, 16, 16] = 1.0
     pixels[:, :, 14:19, 14:19] = 1.0
-    views = warp(pixels, True, generator())
+    views = warp(pixels, Look(flip=True), generator())
     assert views.min() >= 0
     assert views.max() <= 1
     spot = (views - views.amin(dim=(1, 2, 3), keepdim=True))[:, 0]
@@ -124,7 +125,7 @@ def test_every_image_is_warped_by_its_own_numbers_within_bounds() -> None:
 
 def test_a_mixed_view_is_the_stated_share_of_its_own_image() -> None:
     own, other = torch.ones(4000, 1, 10, 10), torch.zeros(4000, 1, 10, 10)
-    mixed, share = mix(own, other, generator())
+    mixed, share = mix(own, other, Look(), generator())
     assert torch.allclose(mixed.mean(dim=(1, 2, 3)), share[:, 0], atol=1e-5)
     blended = ((mixed > 1e-6) & (mixed < 1 - 1e-6)).any(dim=(1, 2, 3))
     cut = ~blended & (mixed.amin(dim=(1, 2, 3)) < 0.5)
