@@ -13,8 +13,9 @@ import re
 import secrets
 import threading
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -79,15 +80,20 @@ class Disk(ABC):
         return self.address(path)
 
     def each(self, do: Callable[[Thing], Done], things: Sequence[Thing]) -> Iterator[Done]:
-        """`do` of each of many things, several side by side, in their order."""
+        """`do` of each of many things, several side by side, in their order, and no further ahead of who
+        takes the results than keeps all threads at work."""
 
         def all_of(run: Sequence[Thing]) -> list[Done]:
             return [do(thing) for thing in run]
 
-        runs = [things[start : start + self.in_a_row] for start in range(0, len(things), self.in_a_row)]
+        under_way: deque[Future[list[Done]]] = deque()
         with ThreadPoolExecutor(self.at_once) as threads:
-            for done in threads.map(all_of, runs):
-                yield from done
+            for start in range(0, len(things), self.in_a_row):
+                under_way.append(threads.submit(all_of, things[start : start + self.in_a_row]))
+                if len(under_way) > 2 * self.at_once:
+                    yield from under_way.popleft().result()
+            while under_way:
+                yield from under_way.popleft().result()
 
     @abstractmethod
     def open_to(self, connection: duckdb.DuckDBPyConnection) -> None:

@@ -78,3 +78,29 @@ def test_of_processes_that_put_at_once_exactly_one_does(tmp_path: Path) -> None:
     answers = at_once([python(PUTTER, str(tmp_path)) for _ in range(2)])
     won = [int(number) for answer in answers for number in answer.split()[:-1]]
     assert sorted(won) == list(range(50))
+
+
+@pytest.mark.parametrize("n", [0, 1, 64, 65, 1000])
+def test_each_of_many_things_is_done_once_and_told_in_order(tmp_path: Path, n: int) -> None:
+    done: list[int] = []
+
+    def double(thing: int) -> int:
+        done.append(thing)
+        return 2 * thing
+
+    assert list(files.disk(str(tmp_path)).each(double, range(n))) == [2 * thing for thing in range(n)]
+    assert sorted(done) == list(range(n))
+
+
+def test_what_is_read_does_not_run_far_ahead_of_who_takes_it(tmp_path: Path) -> None:
+    disk, begun = files.disk(str(tmp_path)), []
+    taken = disk.each(begun.append, range(100_000))
+    for _ in range(1000):
+        next(taken)
+    assert len(begun) <= 1000 + 2 * (disk.at_once + 1) * disk.in_a_row
+    taken.close()  # type: ignore[attr-defined]
+
+
+def test_what_goes_wrong_with_one_thing_is_raised(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError):
+        list(files.disk(str(tmp_path)).each(lambda thing: 1 // thing, range(-100, 100)))
