@@ -21,7 +21,7 @@ from rich.progress import Progress
 from benchmarks._distilled import WHOLE, Learner, judged
 from benchmarks.figures import Figure
 
-SEEDS, WIDTH, STEPS, WHOLE_STEPS = 3, 128, 500, 3000
+SEEDS, WIDTH, STEPS, WHOLE_STEPS = 3, 128, 300, 3000
 
 ARMS = {
     "random": ("hard", "soft", "asked"),

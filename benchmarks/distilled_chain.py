@@ -28,7 +28,7 @@ from storage.store import Store
 from tasks.config import load
 from tasks.data import TRUSTED, ints_or_minus_one
 
-SEEDS, WIDTH, STEPS = 3, 128, 500
+SEEDS, WIDTH, STEPS = 3, 128, 300
 METHODS = ("random", "herding", "matching, mosaics")
 GIVEN, CURATED = "given", "curated"
 

@@ -85,6 +85,9 @@ class Teach(Section):
     top_k: int = Field(10, ge=1, le=1000, description="probabilities kept a row, the largest first")
     ensemble: AnyEnsemble = Field(Mean(), description="how the teachers' opinions become one")
     refit: Refit = Field(default_factory=Refit)
+    relearn: bool = Field(
+        False, description="whether teachers learn again, from decided labels, before they judge views"
+    )
 
     @model_validator(mode="after")
     def names_differ(self) -> Self:

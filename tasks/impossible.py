@@ -53,6 +53,8 @@ def impossible(c: Curation) -> list[str]:
         readers.append((f"reinforce {c.reinforce.kind}", c.reinforce.reads))
         if c.teach and not can_be_asked(c):
             found.append("reinforce needs a teacher that can be asked about views; precomputed ones cannot")
+    if c.teach and c.teach.relearn and not c.reinforce:
+        found.append("teach.relearn is for views, which are left out; add reinforce or leave out relearn too")
     if "crowdlab" in kinds and any(t.kind == "annotators" for t in teachers):
         found.append(
             "detect crowdlab weighs people against teachers that look at rows; leave out teacher annotators"

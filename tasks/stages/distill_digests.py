@@ -5,7 +5,6 @@ A class is named by its rows and little else, so that a night finds what another
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +17,7 @@ from tasks.seeds import seed_of
 from tasks.stages.asking import judges
 from tasks.stages.base import Job
 from tasks.stages.dynamics import dynamics_of
-from tasks.stages.hashing import digest_of
+from tasks.stages.hashing import digest_of, digest_of_array
 from tasks.stages.trusted import trusted
 
 TOGETHER = "together"
@@ -71,7 +70,9 @@ def digest(job: Job, label: int) -> str:
 def digest_together(job: Job) -> str:
     """What decides what all classes are cut from: the rows learned from, in order, and their labels."""
     places = job.once(learned)
-    return digest_of([TOGETHER, hashed(trusted(job).labels[places], "<i4"), *decided_by(job, places)])
+    return digest_of(
+        [TOGETHER, digest_of_array(trusted(job).labels[places], "<i4"), *decided_by(job, places)]
+    )
 
 
 def digest_projector(job: Job) -> str:
@@ -81,7 +82,11 @@ def digest_projector(job: Job) -> str:
     rows = trusted(job)
     curation = job.curation
     decides: list[Any] = [curation.dataset, projector.identity(), curation.device, curation.source.shape]
-    decides += [hashed(rows.rows.keys[places], "<u8"), hashed(rows.labels[places], "<i4"), judges(job)]
+    decides += [
+        digest_of_array(rows.rows.keys[places], "<u8"),
+        digest_of_array(rows.labels[places], "<i4"),
+        judges(job),
+    ]
     return digest_of(decides)
 
 
@@ -89,17 +94,13 @@ def decided_by(job: Job, places: np.ndarray) -> list[Any]:
     """Some rows of the window, in order, and how they are looked at."""
     distiller, curation, rows = method(job.curation), job.curation, trusted(job).rows
     decides: list[Any] = [curation.dataset, identity_of(distiller), curation.device, curation.source.shape]
-    decides.append(hashed(rows.keys[places], "<u8"))
+    decides.append(digest_of_array(rows.keys[places], "<u8"))
     if "embedding" in distiller.reads and curation.ingest.encoder:
         decides.append(curation.ingest.encoder.identity())
     if "dynamics" in distiller.reads:
         own = replace(rows.take(places), labels=trusted(job).labels[places])
-        decides.append(hashed(dynamics_of(job, own), "<f4"))
+        decides.append(digest_of_array(dynamics_of(job, own), "<f4"))
     return decides
-
-
-def hashed(values: np.ndarray, layout: str) -> str:
-    return hashlib.blake2b(values.astype(layout).tobytes(), digest_size=16).hexdigest()
 
 
 def learned(job: Job) -> np.ndarray:

@@ -9,12 +9,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from storage.snapshot import Snapshot, Window
 from storage.tables import TRANSFORM
 from tasks.config import Curation
 from tasks.data import Examples, SoftLabels, State, array_to_lists
 from tasks.reinforce import NO_PARTNER, REGIONS, Adapted, Reinforcer, Transforms
 from tasks.seeds import folds_of, seed_of
-from tasks.stages.asking import ask, together
+from tasks.stages import relearned
+from tasks.stages.asking import MODELS, ask, together
 from tasks.stages.base import Job, Stage
 from tasks.stages.reading import examples, picked
 from tasks.stages.views import DRAWN, Kept, asked_before, drawn, kept_rows
@@ -34,15 +36,33 @@ class ReinforceStage(Stage):
     def identity(self, curation: Curation) -> Any:
         teachers = [teacher.identity() for teacher in curation.teach.teachers] if curation.teach else []
         encoder = curation.ingest.encoder
-        return [method(curation).identity(), teachers, encoder.identity() if encoder else None, REVISION]
+        decides = [method(curation).identity(), teachers, encoder.identity() if encoder else None, REVISION]
+        return [*decides, "relearned", curation.device] if relearned.relearns(curation) else decides
+
+    def inputs(
+        self, curation: Curation, snapshot: Snapshot, partition: str, made: frozenset[str]
+    ) -> dict[str, Window | None]:
+        """What the partition holds, and what its teachers learn from where they learn again."""
+        found = super().inputs(curation, snapshot, partition, made)
+        if not relearned.relearns(curation) or not all(found.values()):
+            return found
+        return found | relearned.window(curation, snapshot, partition)
 
     def rounds(self, job: Job) -> list[list[str]]:
-        return [[DRAWN]]
+        first = [*relearned.parts(job), MODELS] if relearned.relearns(job.curation) else []
+        return [first, [DRAWN]]
+
+    def place(self, job: Job, part: str) -> tuple[str, str]:
+        if part == DRAWN:
+            return super().place(job, part)
+        return job.partition, relearned.state_name(job, part)
 
     def states_used(self, job: Job) -> list[str]:
-        return [f"{job.partition}/{job.state_name(DRAWN)}"]
+        return ["/".join(self.place(job, part)) for parts in self.rounds(job) for part in parts]
 
     def fit(self, job: Job, part: str) -> State:
+        if part != DRAWN:
+            return relearned.fit(job, part)
         return drawn(job, method(job.curation), seed(job.curation))
 
     def noted(self, curation: Curation) -> dict[str, Any]:
@@ -100,7 +120,7 @@ def views_with_opinions(job: Job, kept: Kept, mine: np.ndarray, partners: np.nda
 def opinions(job: Job, views: Examples) -> np.ndarray:
     """What the teachers that never saw a view's row say of it, together: (m, n_classes)."""
     assert job.curation.teach is not None
-    taught = job.own("soft_labels").fingerprint
+    taught = relearned.taught(job)
     names, log_probs, _ = ask(job, views, folds_of(views.keys, job.curation.teach.folds), taught)
     return together(job, names, log_probs, taught)
 

@@ -255,6 +255,16 @@ def learned_before(job: Job, teacher: Teacher, lessons: list[Lesson], fold: int)
 
 
 def learn(job: Job, teacher: Teacher, lesson: Lesson, fold: int, known: State | None) -> State:
+    """Train on a window's given labels. Raises NothingToLearn."""
+    window = examples(job, lesson.window.refs, payloads(job))
+    seed = seed_of(job.curation.dataset, lesson.partition, teacher.learner().identity(), fold)
+    start = Start(without_grid(known), lesson.new) if known else None
+    return cross_fit(job, teacher, window, fold, seed, start)
+
+
+def cross_fit(
+    job: Job, teacher: Teacher, window: Examples, fold: int, seed: int, start: Start | None = None
+) -> State:
     """Train on the other folds' rows, and add what this fold's own rows say of the temperature.
 
     The classes are those of the window and not the vocabulary's: what was learned stays valid when a
@@ -262,7 +272,6 @@ def learn(job: Job, teacher: Teacher, lesson: Lesson, fold: int, known: State | 
     """
     from tasks.teach.temperature import nll_grid
 
-    window = examples(job, lesson.window.refs, payloads(job))
     assert window.trains is not None
     usable = (window.labels >= 0) & window.trains
     folds = folds_of(window.keys, settings(job.curation).folds)
@@ -274,13 +283,11 @@ def learn(job: Job, teacher: Teacher, lesson: Lesson, fold: int, known: State | 
             else "map the source's label, or leave out teach"
         )
         raise NothingToLearn(
-            f"teach of {lesson.partition}: no labelled training row outside fold {fold}; {way_out}"
+            f"{job.stage} of {job.partition}: no labelled training row outside fold {fold}; {way_out}"
         )
     n_classes = classes_of(window.take(usable))
     if not n_classes:
-        raise NothingToLearn(f"teach of {lesson.partition}: no row has any class; map the source's labels")
-    seed = seed_of(job.curation.dataset, lesson.partition, teacher.learner().identity(), fold)
-    start = Start(without_grid(known), lesson.new) if known else None
+        raise NothingToLearn(f"{job.stage} of {job.partition}: no row has any class; map the source's labels")
     state = teacher.fit(train, n_classes, seed, job.device, start)
     if job.curation.task == "regression":
         return state

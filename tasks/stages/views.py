@@ -19,6 +19,7 @@ from storage.errors import StoreError, Unreachable
 from tasks.data import State, ints_or_minus_one, keys_of
 from tasks.reinforce import Reinforcer, mixing
 from tasks.seeds import folds_of, mix, seed_of
+from tasks.stages import relearned
 from tasks.stages.asking import MODELS
 from tasks.stages.base import Job, load_state
 from tasks.stages.hashing import digest_of, hashed
@@ -93,7 +94,7 @@ def who_is_asked(job: Job, reinforcer: Reinforcer) -> str:
     """A digest of all that turns a recipe into stored views: the reinforcer, and the teachers' states."""
     teach, encoder = job.curation.teach, job.curation.ingest.encoder
     assert teach is not None
-    models = load_state(job.store, job.partition, f"teach-{job.own('soft_labels').fingerprint}-{MODELS}")
+    models = load_state(job.store, job.partition, f"teach-{relearned.taught(job)}-{MODELS}")
     return digest_of(
         [
             reinforcer.identity(),
