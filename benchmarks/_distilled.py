@@ -37,6 +37,7 @@ from tasks.seeds import seed_of
 from tasks.stages.hashing import digest_of
 from tasks.teach.convnet import Convnet
 from tasks.teach.dynamics import DYNAMICS, ERRORS, MARKS, recorded_of
+from tasks.teach.rowwise import one_thread
 
 FOLDER = REPOSITORY / "build" / "distilled"
 CLASSES, SIDE = 10, 28
@@ -138,7 +139,8 @@ def teacher() -> State:
     if not path.exists():
         started = time.process_time()
         rows, _, _ = pictures()
-        state = TEACHER.fit(rows, CLASSES, seed_of("teacher"), "cpu")
+        with one_thread():
+            state = TEACHER.fit(rows, CLASSES, seed_of("teacher"), "cpu")
         seconds = time.process_time() - started
         keep(path, info=json.dumps({**state.info, "seconds": seconds}), **state.arrays)
     with np.load(path, allow_pickle=False) as held:

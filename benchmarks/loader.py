@@ -35,6 +35,7 @@ from tasks.config import load
 from tasks.ingest.images import encode_png
 from tasks.reinforce.crops import Crops
 from tasks.seeds import mix, seed_of
+from tasks.teach.rowwise import one_thread
 from tasks.train import ReleaseLoader
 
 ROWS, SIDE, BATCH, REPEATS, DRAWS = 1024, 32, 128, 5, 8
@@ -44,14 +45,9 @@ Epoch = Callable[[], Iterable[tuple[torch.Tensor, torch.Tensor]]]
 
 
 def run(progress: Progress) -> list[Figure]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            curation, images, labels = curated(Path(folder), progress)
-            return measured(curation, images, labels, progress)
-    finally:
-        torch.set_num_threads(threads)
+    with one_thread(), tempfile.TemporaryDirectory() as folder:
+        curation, images, labels = curated(Path(folder), progress)
+        return measured(curation, images, labels, progress)
 
 
 def curated(folder: Path, progress: Progress) -> tuple[Path, np.ndarray, np.ndarray]:

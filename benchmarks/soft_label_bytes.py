@@ -15,7 +15,6 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 from rich.progress import Progress
 
 from benchmarks._data import existing
@@ -26,6 +25,7 @@ from tasks.data import ONE, Examples, SoftLabels
 from tasks.report.student import Student, held_out
 from tasks.seeds import folds_of, mix, uniform
 from tasks.stages.base import by_row
+from tasks.teach.rowwise import one_thread
 
 TOP = (1, 2, 5, 10)
 LABEL_COLUMNS = ("classes", "weights", "given_weight", "tail")
@@ -35,9 +35,7 @@ ROWS, CLASSES, DIMENSIONS, SPREAD = 6000, 1000, 64, 2.0
 
 
 def run(progress: Progress) -> list[Figure]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         teachers, labels = cifar10n()
         digits, made = taught_digits(), made_set()
         noisy = np.where(flips(made[0].keys), (made[2] + 1) % CLASSES, made[2]).astype(np.int32)
@@ -47,8 +45,6 @@ def run(progress: Progress) -> list[Figure]:
             *students("digits", *digits, Student(), "≥ -0.3", progress),
             *students("1,000 classes", *made, Student(steps=600), None, progress),
         ]
-    finally:
-        torch.set_num_threads(threads)
 
 
 def stored(

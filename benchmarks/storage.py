@@ -19,7 +19,6 @@ from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
-import torch
 from rich.progress import Progress
 
 from benchmarks._data import fashion_mnist
@@ -34,6 +33,7 @@ from tasks.report.student import Student
 from tasks.seeds import folds_of, mix
 from tasks.stages.reinforce import as_struct
 from tasks.teach.linear import Linear
+from tasks.teach.rowwise import one_thread
 
 CLASSES, TOP, ROWS, DRAWS = 1000, 5, 4000, 8
 SPREAD, MARGIN, MARGIN_SPREAD = 2.5, 13.5, 4.0
@@ -43,9 +43,7 @@ STUDENT = Student(steps=1500)
 
 
 def run(progress: Progress) -> list[Figure]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         probs = generated()
         few = np.random.default_rng(1).dirichlet(np.full(10, 0.2), 200_000).astype(np.float32)
         return [
@@ -54,8 +52,6 @@ def run(progress: Progress) -> list[Figure]:
             *rates("10 classes, k = 3", few, 3),
             *students(progress),
         ]
-    finally:
-        torch.set_num_threads(threads)
 
 
 def generated() -> np.ndarray:
