@@ -188,6 +188,13 @@ SHARE_NAMES = {"keep": "kept", "fix": "fixed", "soften": "softened", "drop": "dr
 """share_dropped reads better than share_drop; review and human stay as they are."""
 
 
+def agreement(agreed: int, views: int) -> list[Figure]:
+    """views_agree: of the views that teachers judged as they are, of rows with a label to rely on, the share
+    on which their first choice is that label. Far below what they reach on whole rows, views are stronger
+    than they can judge. Nothing without such views."""
+    return [Figure("reinforce", "views_agree", agreed / views, "share")] if views else []
+
+
 def reinforce(views: int, regions: Mapping[str, int], dropped: np.ndarray, drawn: np.ndarray) -> list[Figure]:
     """Of a reinforcer that grades views: the shares that were hard (dropped, but for a row's last), uncertain
     and confident, and the largest share that a class lost.

@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.data import ACTIONS, ONE, Decisions, Issues, SoftLabels, State, ints_or_minus_one
+from tasks.data import ACTIONS, ONE, TRUSTED, Decisions, Issues, SoftLabels, State, ints_or_minus_one
 from tasks.detect.targets import spread
 from tasks.detect.together import decisive
 from tasks.given import labels_of, numbers_or_nan, sets_to_array
@@ -75,13 +75,29 @@ def figures(
 
 
 def reinforced(job: Job) -> list[Figure]:
-    """What became of the views that were drawn, where the reinforcer grades them."""
-    stored = job.store.read([job.inputs["reinforcements"][0]], ["id", "region"])
+    """What teachers said of the views, and what became of them where the reinforcer grades them."""
+    columns = ["id", "region", "partner", "classes"]
+    stored, made = job.store.read([job.inputs["reinforcements"][0]], columns), decisions(job)
+    return [*agreement(stored, made), *graded(job, stored, made)]
+
+
+def agreement(stored: pa.Table, made: Decisions) -> list[Figure]:
+    """How often the teachers' own opinion of a view of one row alone is that row's label."""
+    own = pc.or_(pc.is_null(stored["region"]), pc.equal(stored["region"], "confident").fill_null(False))
+    views = stored.filter(pc.and_(own, pc.is_null(stored["partner"])))
+    reliable = np.isin(made.action, [ACTIONS.index(action) for action in TRUSTED])
+    owners = pc.index_in(views["id"], pa.array(made.ids[reliable], pa.string()))
+    known = owners.is_valid()
+    labels = made.label[reliable][owners.filter(known).to_numpy()]
+    first = pc.list_element(views["classes"].filter(known), 0).to_numpy()
+    return metrics.agreement(int((first == labels).sum()), len(labels))
+
+
+def graded(job: Job, stored: pa.Table, made: Decisions) -> list[Figure]:
     counts = stored["region"].drop_null().value_counts().to_pylist()
     regions = {pair["values"]: pair["counts"] for pair in counts}
     if not regions or job.curation.reinforce is None:
         return []
-    made = decisions(job)
     kept, k = ACTIONS.index("drop") != made.action, len(job.classes)
     labels = made.label[kept]
     owners = pc.index_in(stored["id"], pa.array(made.ids[kept], pa.string())).drop_null().to_numpy()

@@ -121,6 +121,11 @@ def test_graded_views_by_hand() -> None:
     assert metrics.reinforce(12, {}, np.zeros(3, int), np.zeros(3, int)) == []
 
 
+def test_how_often_views_are_judged_as_their_rows_are() -> None:
+    assert values(metrics.agreement(3, 4)) == {"views_agree": 0.75}
+    assert metrics.agreement(0, 0) == []
+
+
 def test_without_truth_nothing_is_claimed_about_it(night: Night) -> None:
     unknown = np.full(len(night.truth), -1, np.int32)
     found = values(

@@ -262,3 +262,30 @@ def test_the_shares_of_graded_views_are_metrics(tmp_path: Path) -> None:
     assert found["views_hard"] > 0
     assert sum(found[f"views_{region}"] for region in REGIONS) == pytest.approx(1)
     assert found["views_dropped_worst_class"] >= (drawn - len(regions)) / drawn
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_how_often_teachers_judge_a_view_as_its_row_was_decided_is_a_metric(
+    kind: str, tmp_path: Path
+) -> None:
+    from tasks.stages.figures import reinforced
+
+    made = pictures(tmp_path, kind)
+    bring_up_to_date(made, [NIGHT], (*STAGES_BEFORE, "reinforce"))
+    decide(made, lambda rows: rows[0].update(action="review"))
+    decide(made, lambda rows: rows[1].update(action="human", label=(rows[1]["label"] + 1) % 4))
+    run(made, NIGHT, "reinforce")
+    labels = {row["id"]: row for row in stored(made, "labels").to_pylist()}
+    agree = [
+        view["classes"][0] == labels[view["id"]]["label"]
+        for view in stored(made).to_pylist()
+        if labels[view["id"]]["action"] in ("keep", "fix", "human")
+        and view["partner"] is None
+        and view["region"] in (None, "confident")
+    ]
+    planner = Planner(made, Store(made.store, made.dataset))
+    job = planner.job(planner.stage(STAGES["report"], NIGHT))
+    assert job
+    found = {figure.name: figure.value for figure in reinforced(job)}
+    assert found["views_agree"] == pytest.approx(sum(agree) / len(agree))
+    assert 0 < found["views_agree"] < 1
