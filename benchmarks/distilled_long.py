@@ -1,8 +1,8 @@
 """Distilled Fashion-MNIST held to the literature: ten and fifty images a class, and accuracy over steps.
 
 The two best of what `distilled` compares, learnt images with hard labels and random rows with the teacher's
-answers to each view, are left to run for three times as long, and one student of each for ten times. Goals are
-what IDC (Kim et al., ICML 2022) prints with hard labels: 86.0% and 89.1%.
+answers to each view, are left to run for three times as long, and one student of each for ten times. The
+goals are what IDC (Kim et al., ICML 2022) prints with hard labels: 86.0% and 89.1%.
 
 Three quarters of an hour on two cores; `benchmarks/_distilled.py` says how it goes on after a kill.
 """
