@@ -155,7 +155,11 @@ class Disk(ABC):
 
     def names(self, folder: str) -> list[str]:
         """The files of a folder, which need not exist."""
-        found = self.filesystem.get_file_info(FileSelector(folder, allow_not_found=True))
+        selector = FileSelector(folder, allow_not_found=True)
+        try:
+            found = self.filesystem.get_file_info(selector)
+        except FileNotFoundError:  # another process made it between pyarrow's look and its second look
+            found = self.filesystem.get_file_info(selector)
         return [info.base_name for info in found if info.type == FileType.File]
 
     def remove(self, path: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pyarrow.fs import FileSelector
 
 from storage import files
 from storage.errors import StoreError
@@ -104,3 +105,24 @@ def test_what_is_read_does_not_run_far_ahead_of_who_takes_it(tmp_path: Path) -> 
 def test_what_goes_wrong_with_one_thing_is_raised(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         list(files.disk(str(tmp_path)).each(lambda thing: 1 // thing, range(-100, 100)))
+
+
+def test_a_folder_that_somebody_makes_while_it_is_listed_is_listed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").write_text("a")
+    disk = files.disk(str(tmp_path))
+    inner, looks = disk.filesystem, []
+
+    class Late:
+        """pyarrow's file system, where the folder came up between its two looks."""
+
+        def get_file_info(self, selector: FileSelector) -> object:
+            looks.append(selector)
+            if len(looks) == 1:
+                raise FileNotFoundError(2, "Cannot list directory")
+            return inner.get_file_info(selector)
+
+    monkeypatch.setattr(disk, "filesystem", Late())
+    assert disk.names(str(tmp_path)) == ["a"]
+    assert len(looks) == 2
