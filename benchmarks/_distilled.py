@@ -21,7 +21,7 @@ from rich.progress import Progress
 from benchmarks._chain import REPOSITORY
 from benchmarks._data import fashion_mnist
 from benchmarks._effects import examples
-from benchmarks._pool import side_by_side
+from benchmarks._pool import in_bfloat16, side_by_side
 from tasks.data import Examples, State
 from tasks.distill import Distiller, Joint
 from tasks.distill.compensator import Compensator
@@ -252,10 +252,10 @@ def description(method: str) -> object:
 
 
 def taught(learner: Learner) -> dict[str, float]:
-    import torch
 
+    from tasks.distill.look import Look
     from tasks.distill.mosaic import decode
-    from tasks.distill.recipe import Look, train_and_score
+    from tasks.distill.recipe import train_and_score
 
     rows, test, truth = pictures(learner.rows)
     assert rows.images is not None
@@ -277,8 +277,7 @@ def taught(learner: Learner) -> dict[str, float]:
     if learner.labels in ("soft", "static"):
         label_bytes *= CLASSES
     started = time.process_time()
-    # without the cache, which would keep the first step's weights in bfloat16 for good
-    with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
+    with in_bfloat16():
         accuracy = train_and_score(
             images,
             targets,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import AbstractContextManager
 from multiprocessing import get_context
 from typing import Any, TypeVar
 
@@ -27,6 +28,14 @@ def side_by_side(
         for done in progress.track(as_completed(pending), total=len(pending), description=what):
             done.result()
     return [each.result() for each in pending]
+
+
+def in_bfloat16() -> AbstractContextManager[None]:
+    """Products in bfloat16, for all students alike: half their time where processors know it. Without
+    autocast's cache, which would keep the first step's weights for good."""
+    import torch
+
+    return torch.autocast("cpu", torch.bfloat16, cache_enabled=False)
 
 
 def one_thread() -> None:

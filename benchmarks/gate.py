@@ -1,7 +1,7 @@
 """Does the gate refuse a bad distilled set and let a good one pass? Fashion-MNIST, ten seeds.
 
 Each seed has 6,000 pictures of its own and goes through the chain as a night does, up to the distilled
-set, one example a class: so few that one random set is 4 points from another, hence 8 pairs of students for
+set, one example a class: so few that random sets scatter by five points, hence 8 pairs of students for
 the product's own trial, whose 95% interval must lie above zero. Students and random rows are each seed's own.
 Tried are a set that should pass, mosaics learnt by distribution matching, and three that should not: the
 same with their labels dealt out anew, pictures of noise, and random rows that are declared to be distilled.

@@ -37,9 +37,10 @@ from benchmarks.figures import Figure
 from tasks.data import Examples, State
 from tasks.distill import networks
 from tasks.distill.compensator import Compensator
+from tasks.distill.look import Look
 from tasks.distill.projector import Projector, answers
 from tasks.distill.random import draw_rows
-from tasks.distill.recipe import BATCH, AskView, Look, train_and_score
+from tasks.distill.recipe import BATCH, AskView, train_and_score
 from tasks.seeds import mix, seed_of
 from tasks.stages.hashing import digest_of
 from tasks.teach.convnet import Convnet, network_of
@@ -99,14 +100,8 @@ def told(found: dict[str, list[float]]) -> Iterable[Figure]:
         draws = mean(found[f"{method}: bytes, stored draws"])
         share = mean(found[f"{method}: bytes, {light}"]) / draws
         yield Figure(f"{method}: bytes, {light} as a share of stored draws", share, goal=f"≤ {least}")
-        for name, goal in (
-            (f"{method}: accuracy, {light}", "≥ -0.01"),
-            (f"{method}: accuracy, {light}, {LONGER} times as long", None),
-        ):
-            if name in found:
-                gains = np.subtract(found[name], found[f"{method}: accuracy, stored draws"]).tolist()
-                yield Figure(f"{name}, less stored draws", mean(gains), goal=goal)
-                yield Figure(f"{name}, less stored draws (std)", stdev(gains))
+        yield from gain(found, method, light, "≥ -0.01")
+    yield from gain(found, "INFER", f"static labels, {LONGER} times as long", None)
     teacher = mean(found["HeLlO: bytes, whole teacher"])
     small = mean(found["HeLlO: bytes, projector"]) / teacher
     yield Figure("HeLlO: bytes, projector as a share of the whole teacher", small)
@@ -114,6 +109,14 @@ def told(found: dict[str, list[float]]) -> Iterable[Figure]:
         yield Figure(name, mean(values), "bytes" if ": bytes" in name else "")
         if ": accuracy" in name:
             yield Figure(f"{name} (std)", stdev(values))
+
+
+def gain(found: dict[str, list[float]], method: str, labels: str, goal: str | None) -> Iterable[Figure]:
+    """What a student under lighter labels has over that under stored draws."""
+    name = f"{method}: accuracy, {labels}"
+    gains = np.subtract(found[name], found[f"{method}: accuracy, stored draws"]).tolist()
+    yield Figure(f"{name}, less stored draws", mean(gains), goal=goal)
+    yield Figure(f"{name}, less stored draws (std)", stdev(gains))
 
 
 def measured(seed: int) -> dict[str, float]:

@@ -29,7 +29,7 @@ from rich.progress import Progress
 from benchmarks._chain import REPOSITORY, run_chain
 from benchmarks._data import fashion_mnist
 from benchmarks._fashion import NIGHT, one_night
-from benchmarks._pool import side_by_side
+from benchmarks._pool import in_bfloat16, side_by_side
 from benchmarks.figures import Figure
 from tasks.config import Curation, load
 from tasks.report.calibration import expected_calibration_error
@@ -47,8 +47,10 @@ TEACH = {
 }
 # Mild views, since networks of this size, which learned from whole pictures, misjudge others; and the decided
 # label wherever they are not all but sure, since it is right more often than they are.
-REINFORCE = {"kind": "ferkd", "scale": [0.9, 1.0], "ratio": [0.95, 1.05], "flip": True}
-REINFORCE |= {"lower": 0, "upper": 0.95, "smoothing": 0.05, "self_mix": 0}
+REINFORCE = {
+    **{"kind": "ferkd", "scale": [0.9, 1.0], "ratio": [0.95, 1.05], "flip": True},
+    **{"lower": 0, "upper": 0.95, "smoothing": 0.05, "self_mix": 0},
+}
 FILTERS, BATCH, RATE, DECAY = 32, 128, 1e-3, 1e-2
 SHARES = {"all rows": 1.0, "10% of the rows": 0.1}
 DRAWS = {"all rows": 8, "10% of the rows": 32}
@@ -92,8 +94,7 @@ def judged(rows: str, arm: str, seed: int) -> tuple[float, float]:
     if not path.exists():
         _, test, truth = fashion_mnist("test")
         curation = load(place(rows) / "fashion_mnist.yaml", store=str(place(rows) / "store"))
-        # without the cache, which would keep the first step's weights in bfloat16 for good
-        with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
+        with in_bfloat16():
             probs = student(arms(curation)[arm](seed), test, STEPS[rows], seed)
         right = probs.argmax(axis=1) == truth
         error = expected_calibration_error(probs.max(axis=1), right)

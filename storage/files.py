@@ -19,7 +19,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem
+from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType, LocalFileSystem
 
 from storage.errors import StoreError, Unreachable
 
@@ -153,14 +153,18 @@ class Disk(ABC):
         """Whether `path` is a file."""
         return bool(self.filesystem.get_file_info(path).type == FileType.File)
 
-    def names(self, folder: str) -> list[str]:
-        """The files of a folder, which need not exist."""
+    def listing(self, folder: str) -> list[FileInfo]:
+        """What a folder holds; nothing where there is none."""
         selector = FileSelector(folder, allow_not_found=True)
         try:
-            found = self.filesystem.get_file_info(selector)
+            found: list[FileInfo] = self.filesystem.get_file_info(selector)
         except FileNotFoundError:  # another process made it between pyarrow's look and its second look
             found = self.filesystem.get_file_info(selector)
-        return [info.base_name for info in found if info.type == FileType.File]
+        return found
+
+    def names(self, folder: str) -> list[str]:
+        """The files of a folder, which need not exist."""
+        return [info.base_name for info in self.listing(folder) if info.type == FileType.File]
 
     def remove(self, path: str) -> None:
         """Deletes a file. May raise FileNotFoundError."""

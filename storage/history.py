@@ -16,8 +16,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import unquote
 
-from pyarrow.fs import FileSelector
-
 from storage.errors import StoreError
 from storage.store import Store
 
@@ -82,7 +80,7 @@ class History:
 
     def refresh(self) -> None:
         """Reads the commits that were made since the last look."""
-        found = self.store.filesystem.get_file_info(FileSelector(self.folder, allow_not_found=True))
+        found = self.store.disk.listing(self.folder)
         numbers = {int(match[1]) for info in found if (match := COMMIT.fullmatch(info.base_name))}
         new = range(self.version + 1, max(numbers, default=-1) + 1)
         paths = [f"{self.folder}/{number:020d}.json" for number in new]

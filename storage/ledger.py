@@ -21,9 +21,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, get_args
 
-from pyarrow.fs import FileSelector, FileType
-
-from storage import files
+from storage import files, tree
 from storage.errors import StoreError
 from storage.leases import live
 from storage.store import Store
@@ -115,7 +113,7 @@ class Ledger:
 
     def runs(self, kind: Kind | None = None) -> list[str]:
         """The names of all runs, oldest first."""
-        found = [info.base_name for info in self._list("_runs") if info.type == FileType.Directory]
+        found = tree.folders(self.store, "_runs")
         return sorted(run for run in found if run.count("-") == 2 and kind in (None, kind_of(run)))
 
     def newest(self, kind: Kind, options: Mapping[str, Any]) -> Planned | None:
@@ -208,16 +206,12 @@ class Ledger:
         """Each partition's state, and the run's own."""
         found: dict[str, State] = {}
         own: State | None = None
-        names = {info.base_name for info in self._list(f"_runs/{run}") if info.type == FileType.File}
+        names = set(self.store.disk.names(self.store.inside(f"_runs/{run}")))
         for state in reversed(STATES):
             suffix = f".{state}.json"
             found |= {name.removesuffix(suffix): state for name in names if name.endswith(suffix)}
             own = state if f"{state}.json" in names else own
         return found, own
-
-    def _list(self, folder: str) -> list[Any]:
-        selector = FileSelector(self.store.inside(folder), allow_not_found=True)
-        return list(self.store.filesystem.get_file_info(selector))
 
     def _folder(self, run: str) -> str:
         return self.store.inside(f"_runs/{files.checked(run, 'run')}")

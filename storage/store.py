@@ -35,7 +35,7 @@ import pyarrow.compute as pc
 from deltalake import DeltaTable, Schema
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, CommitProperties, RemoveAction
-from pyarrow.fs import FileSelector, FileType
+from pyarrow.fs import FileType
 
 from storage import files, log, parquet, states
 from storage.content import content_of
@@ -352,8 +352,7 @@ class Store:
     def report_path(self, partition: str) -> str | None:
         """The page saved last for a partition; None if there is none."""
         folder = self.inside(f"_reports/{files.checked(partition, 'partition')}")
-        pages = self.filesystem.get_file_info(FileSelector(folder, allow_not_found=True))
-        pages = [page for page in pages if page.path.endswith(".html")]
+        pages = [page for page in self.disk.listing(folder) if page.path.endswith(".html")]
         return max(pages, key=lambda page: page.mtime_ns).path if pages else None
 
     def vacuum(self, dry_run: bool = False) -> list[str]:

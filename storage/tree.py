@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from pyarrow.fs import FileInfo, FileSelector, FileType
+from pyarrow.fs import FileInfo, FileType
 
 from storage.errors import StoreError
 from storage.store import Store
@@ -17,7 +17,7 @@ NAMED = re.compile(r"[A-Za-z0-9][^/]*")
 def children(store: Store, folder: str) -> list[FileInfo]:
     """What a folder of the data set holds, in name order; nothing if there is none. Raises StoreError
     if a link leads out of the store."""
-    found = store.filesystem.get_file_info(FileSelector(store.inside(folder), allow_not_found=True))
+    found = store.disk.listing(store.inside(folder))
     return sorted(found, key=lambda info: str(info.base_name))
 
 

@@ -26,7 +26,8 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from tasks.distill.convnet import ConvNet
-from tasks.distill.recipe import BATCH, AskView, Look, mix, rate, warp
+from tasks.distill.look import Look, mix, warp
+from tasks.distill.recipe import BATCH, AskView, rate
 
 Say = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Log-probabilities (n, k) float32 of views (n, h, w, c) uint8 of the images with those numbers (n,)."""

@@ -40,7 +40,7 @@ class Projector(Method):
     def fit(self, examples: Examples, ask: Ask, n_classes: int, seed: int, device: str) -> State:
         """From rows with images and labels, at least one. ValueError for sides under 8 pixels."""
         from tasks.distill import projection
-        from tasks.distill.recipe import Look
+        from tasks.distill.look import Look
 
         images = examples.images
         assert images is not None

@@ -6,9 +6,7 @@ ConvNet with instance norm of the condensation papers, a fixed number of steps r
 (mosaics would else be seen less often), views drawn for each image anew, and the accuracy of the
 last step: picking the best one on the test set would add a point that nobody can have.
 
-- Views: rotated by up to 15 degrees, scaled by up to 1.2 and moved by up to an eighth of a side,
-  mirrored on request, brightness and contrast changed; then half of them mixed with another view,
-  by mixup (Zhang et al., ICLR 2018) or by CutMix (Yun et al., ICCV 2019).
+- Views as of `look`: warped, and half of them mixed with another.
 - Targets: each image's own distribution, hard or soft, mixed as the views are; or, given `ask`, what
   a teacher says of that very view (Beyer et al., "Knowledge distillation: a good teacher is patient
   and consistent", CVPR 2022). Such labels are not in the set: their bytes are the teacher's.
@@ -22,7 +20,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -30,6 +27,7 @@ from torch import nn
 from torch.nn import functional
 
 from tasks.distill.convnet import ConvNet
+from tasks.distill.look import Look, mix, warp
 
 BATCH = 64
 LEARNING_RATE = 1e-3
@@ -39,24 +37,6 @@ JUDGED_AT_ONCE = 250
 
 AskView = Callable[[np.ndarray], np.ndarray]
 """Log-probabilities (n, k) float32 of views (n, h, w, c) uint8."""
-
-
-@dataclass(frozen=True)
-class Look:
-    """How far a view may be from its image: whether a mirror image means the same, radians turned, times
-    scaled, shares of a side moved and of the brightness changed, and how often two views are mixed, one way
-    and the other.
-
-    All but the mirror is the frozen recipe's, unless a paper is to be measured by its own.
-    """
-
-    flip: bool = False
-    turn: float = math.radians(15)
-    zoom: float = 1.2
-    move: float = 0.125
-    light: float = 0.3
-    cutmix: float = 0.25
-    mixup: float = 0.25
 
 
 def train_and_score(
@@ -176,42 +156,6 @@ def rate(done: float) -> float:
     if done < WARM_UP:
         return done / WARM_UP
     return 0.5 * (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP)))
-
-
-def warp(pixels: torch.Tensor, look: Look, generator: torch.Generator) -> torch.Tensor:
-    """A view of each of (n, c, h, w) in 0..1, by numbers of its own; what enters from outside is black."""
-    n = len(pixels)
-
-    def uniform(low: float, high: float) -> torch.Tensor:
-        return low + (high - low) * torch.rand(n, generator=generator)
-
-    turn = uniform(-look.turn, look.turn)
-    mirror = torch.where(uniform(-1, 1) < 0, -1.0, 1.0) if look.flip else 1.0
-    across, down = (torch.exp(uniform(-math.log(look.zoom), math.log(look.zoom))) for _ in range(2))
-    right, below = (uniform(-2 * look.move, 2 * look.move) for _ in range(2))  # a side spans -1..1
-    top = torch.stack([turn.cos() * across * mirror, -turn.sin() * down, right], dim=1)
-    bottom = torch.stack([turn.sin() * across * mirror, turn.cos() * down, below], dim=1)
-    grid = functional.affine_grid(torch.stack([top, bottom], dim=1), list(pixels.shape), align_corners=False)
-    views = functional.grid_sample(pixels, grid, align_corners=False)
-    gain, lift = uniform(1 - look.light, 1 + look.light), uniform(-look.light / 2, look.light / 2)
-    return (views * gain[:, None, None, None] + lift[:, None, None, None]).clamp(0, 1)
-
-
-def mix(
-    views: torch.Tensor, others: torch.Tensor, look: Look, generator: torch.Generator
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Views (n, c, h, w), as many of them mixed with the other of the same number as `look` says, and the
-    share (n, 1) of each that is its own. The share is uniform, as both papers draw it for alpha 1."""
-    n, _, h, w = views.shape
-    share, kind, y, x = torch.rand(4, n, 1, generator=generator)
-    # CutMix: a box of the other's share whose centre lies anywhere, cut at the border
-    box = (torch.arange(h) + 0.5 - y * h).abs()[:, :, None] < (1 - share[:, :, None]).sqrt() * h / 2
-    box = box & ((torch.arange(w) + 0.5 - x * w).abs()[:, None, :] < (1 - share[:, :, None]).sqrt() * w / 2)
-    cut = kind < look.cutmix
-    blended = ~cut & (kind < look.cutmix + look.mixup)
-    own = torch.where(cut[:, :, None], (~box).float(), torch.where(blended, share, 1.0)[:, :, None])
-    own = own.expand(n, h, w)
-    return views * own[:, None] + others * (1 - own[:, None]), own.mean(dim=(1, 2))[:, None]
 
 
 @torch.no_grad()

@@ -40,6 +40,15 @@ from tasks.stages.reading import GIVEN, given_of, opinion
 SUSPECTS = 24
 """Rows shown as most likely wrong: what a person looks through in a minute."""
 
+VIEWS = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("region", pa.string()),
+        pa.field("partner", pa.string()),
+        pa.field("first", pa.int32()),
+    ]
+)
+
 Students = Mapping[str, Mapping[str, Any]]
 
 
@@ -76,21 +85,31 @@ def figures(
 
 def reinforced(job: Job) -> list[Figure]:
     """What teachers said of the views, and what became of them where the reinforcer grades them."""
-    columns = ["id", "region", "partner", "classes"]
-    stored, made = job.store.read([job.inputs["reinforcements"][0]], columns), decisions(job)
+    stored, made = views(job), decisions(job)
     return [*agreement(stored, made), *graded(job, stored, made)]
+
+
+def views(job: Job) -> pa.Table:
+    """The id, region and partner of every stored view, and the `first` of its classes."""
+
+    def shortened(batch: pa.RecordBatch) -> pa.RecordBatch:
+        first = pc.list_element(batch["classes"], 0)
+        return batch.drop_columns("classes").append_column("first", first)
+
+    batches = job.store.batches(job.inputs["reinforcements"][0], ["id", "region", "partner", "classes"])
+    return pa.Table.from_batches(map(shortened, batches), VIEWS)
 
 
 def agreement(stored: pa.Table, made: Decisions) -> list[Figure]:
     """How often the teachers' own opinion of a view of one row alone is that row's label."""
     own = pc.or_(pc.is_null(stored["region"]), pc.equal(stored["region"], "confident").fill_null(False))
-    views = stored.filter(pc.and_(own, pc.is_null(stored["partner"])))
+    alone = stored.filter(pc.and_(own, pc.is_null(stored["partner"])))
     reliable = np.isin(made.action, [ACTIONS.index(action) for action in TRUSTED])
-    owners = pc.index_in(views["id"], pa.array(made.ids[reliable], pa.string()))
+    owners = pc.index_in(alone["id"], pa.array(made.ids[reliable], pa.string()))
     known = owners.is_valid()
     labels = made.label[reliable][owners.filter(known).to_numpy()]
-    first = pc.list_element(views["classes"].filter(known), 0).to_numpy()
-    return metrics.agreement(int((first == labels).sum()), len(labels))
+    agreed = alone["first"].filter(known).to_numpy() == labels
+    return metrics.agreement(int(agreed.sum()), len(agreed))
 
 
 def graded(job: Job, stored: pa.Table, made: Decisions) -> list[Figure]:

@@ -6,7 +6,7 @@ Whoever labels views for students had better learn what is known by then (the te
 teach, so nobody is asked about a row whose label taught them; their weights in the ensemble are teach's too.
 
 Each partition has its own, from the rows of its window whose label may be relied on. A state is named by
-what it was learned from, and made anew only where a label came, went or changed.
+what it was learned from, and made anew only where a row or a label to rely on came, went or changed.
 """
 
 from __future__ import annotations
@@ -66,22 +66,18 @@ def state_name(job: Job, part: str) -> str:
 
 
 def key(job: Job, teacher: Teacher) -> str:
-    curation, (keys, labels) = job.curation, job.once(decided)
+    """Of all that decides it: the window's rows, as read and encoded, and what is learned of them."""
+    curation = job.curation
     assert curation.teach is not None
     decides = [teacher.learner().identity(), curation.teach.folds, curation.device, curation.dataset]
-    return digest_of([*decides, "decided", digest_of_array(keys, "<u8"), digest_of_array(labels, "<i4")])
+    rows = [ref.content for ref in job.inputs[ROWS]]
+    return digest_of([*decides, rows, digest_of_array(job.once(decided), "<i4")])
 
 
-def decided(job: Job) -> tuple[np.ndarray, np.ndarray]:
-    """Content keys (n,) uint64 of the window's rows, and the labels (n,) int32 to learn, -1 for none."""
-    found = read_trusted(
-        job.store.root,
-        job.store.dataset,
-        job.inputs[ROWS],
-        job.inputs[LABELS],
-        job.curation.trial is not None,
-    )
-    return found.rows.keys, found.labels
+def decided(job: Job) -> np.ndarray:
+    """The labels (n,) int32 to learn of the window's rows, -1 for none."""
+    inputs, on_trial = (job.inputs[ROWS], job.inputs[LABELS]), job.curation.trial is not None
+    return read_trusted(job.store.root, job.store.dataset, *inputs, on_trial).labels
 
 
 def fit(job: Job, part: str) -> State:
@@ -96,6 +92,6 @@ def fit(job: Job, part: str) -> State:
         return State({}, models.info | places)
     number, fold = part.split("-fold")
     teacher = teachers(job)[int(number)]
-    rows = replace(examples(job, job.inputs[ROWS], payloads(job)), labels=job.once(decided)[1])
+    rows = replace(examples(job, job.inputs[ROWS], payloads(job)), labels=job.once(decided))
     seed = seed_of(job.curation.dataset, job.partition, teacher.learner().identity(), "decided", int(fold))
     return cross_fit(job, teacher, rows, int(fold), seed)

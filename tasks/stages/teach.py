@@ -277,10 +277,11 @@ def cross_fit(
     folds = folds_of(window.keys, settings(job.curation).folds)
     train = window.take(usable & (folds != fold))
     if not len(train):
+        option = "teach" if job.stage == "teach" else "teach.relearn"
         way_out = (
             "label more rows, or widen window"
             if usable.any()
-            else "map the source's label, or leave out teach"
+            else f"map the source's label, or leave out {option}"
         )
         raise NothingToLearn(
             f"{job.stage} of {job.partition}: no labelled training row outside fold {fold}; {way_out}"

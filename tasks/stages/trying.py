@@ -45,7 +45,8 @@ def trial(job: Job, number: int, yardstick: np.ndarray) -> dict[str, Any]:
 
 def score(job: Job, lesson: Lesson, test: np.ndarray, labels: np.ndarray, seed: int) -> float:
     """How accurate a student of `lesson` is on `test`."""
-    from tasks.distill.recipe import Look, train_and_score
+    from tasks.distill.look import Look
+    from tasks.distill.recipe import train_and_score
 
     s = settings_of(job)
     options: dict[str, Any] = {"width": s.width, "steps": s.steps, "device": job.device}

@@ -13,10 +13,11 @@ from sklearn.datasets import load_digits
 
 from tasks.data import Examples
 from tasks.distill import Distilled
+from tasks.distill.look import Look
 from tasks.distill.matching import Matching
 from tasks.distill.mosaic import encode
 from tasks.distill.random import Random
-from tasks.distill.recipe import Look, train_and_score
+from tasks.distill.recipe import train_and_score
 from tests.tasks.distill.teachers import no_teachers
 
 QUICK = Matching(per_class=3, steps=4, width=8, real_batch=16)

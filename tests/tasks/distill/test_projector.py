@@ -13,9 +13,9 @@ from torch.nn import functional as F
 from storage import states
 from tasks.data import Examples, State
 from tasks.distill import projection
+from tasks.distill.look import Look
 from tasks.distill.projection import Network, asker, fit, key, pixels_of, started, views_of
 from tasks.distill.projector import Projector, answers
-from tasks.distill.recipe import Look
 from tests.tasks.distill import joint
 
 SHAPE = (16, 16, 1)

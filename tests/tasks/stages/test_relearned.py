@@ -17,7 +17,9 @@ from tasks.data import lists_to_array
 from tasks.seeds import folds_of
 from tasks.stages.asking import NLL_GRID
 from tasks.stages.base import load_state
+from tasks.stages.teach import NothingToLearn
 from tests.tasks.stages.harness import bring_up_to_date, contents, curation, forget_states, run
+from tests.tasks.stages.test_views import pictures
 
 FIRST, SECOND, ROWS, FOLDS = "2026-01-01", "2026-01-02", 80, 3
 BEFORE = ("ingest", "teach", "detect", "relabel")
@@ -27,7 +29,7 @@ WRONG = [*"babb"] * (ROWS // 4)
 
 
 def made(folder: Path, nights: Mapping[str, list[str]], **changes: Any) -> Curation:
-    """Nights whose labels are WRONG where nights say "truth"; the points lie where TRUTH has them."""
+    """Nights whose points lie where TRUTH has them, under labels that are WRONG."""
     known = curation(folder, nights, classes=list("ab"), reinforce={"kind": "jitter", "draws": 2}, **changes)
     for night, labels in nights.items():
         path = folder / "in" / f"{night}.npz"
@@ -134,6 +136,23 @@ def test_they_learn_again_only_where_a_label_that_they_learn_changed(tmp_path: P
     assert run(known, FIRST, "reinforce") == ["models", "drawn"]
     decide(known, {5: {"action": "human"}})
     assert run(known, FIRST, "reinforce") == [*every, "models", "drawn"]
+
+
+def test_they_learn_again_where_rows_are_encoded_otherwise(tmp_path: Path) -> None:
+    every = [f"0-fold{fold}" for fold in range(FOLDS)]
+    teach = {"teachers": [{"kind": "linear"}], "folds": FOLDS, "relearn": True}
+    for encoder in ({"kind": "pixels"}, {"kind": "convnet_embedding"}):
+        known = pictures(tmp_path, "crops", teach=teach, ingest={"encoder": encoder})
+        bring_up_to_date(known, [FIRST], BEFORE)
+        assert run(known, FIRST, "reinforce") == [*every, "models", "drawn"]
+
+
+def test_without_a_label_to_rely_on_it_says_what_to_leave_out(tmp_path: Path) -> None:
+    known = relearning(tmp_path, {FIRST: TRUTH})
+    bring_up_to_date(known, [FIRST], BEFORE)
+    decide(known, {place: {"action": "review"} for place in range(ROWS)})
+    with pytest.raises(NothingToLearn, match=r"reinforce of 2026-01-01: .* leave out teach\.relearn"):
+        run(known, FIRST, "reinforce")
 
 
 def test_a_later_night_learns_from_its_window(tmp_path: Path) -> None:
