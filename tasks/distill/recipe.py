@@ -10,7 +10,8 @@ last step: picking the best one on the test set would add a point that nobody ca
 - Targets: each image's own distribution, hard or soft, mixed as the views are; or, given `ask`, what
   a teacher says of that very view (Beyer et al., "Knowledge distillation: a good teacher is patient
   and consistent", CVPR 2022). Such labels are not in the set: their bytes are the teacher's.
-- AdamW with a cosine to zero. Nothing else is tuned for one set or another.
+- AdamW with a cosine to zero, at one rate for all widths and steps, chosen on training rows (see
+  docs/decisions.md). Nothing is tuned for one set or another.
 
 Every draw comes from generators made of `seed`; bytes repeat on a processor with one thread. Cost:
 about 4 milliseconds an image and step at width 128 on 28 x 28, half of it at width 64.
@@ -30,7 +31,7 @@ from tasks.distill.convnet import ConvNet
 from tasks.distill.look import Look, mix, warp
 
 BATCH = 64
-LEARNING_RATE = 1e-3
+LEARNING_RATE = 5e-3
 WARM_UP = 0.05
 WEIGHT_DECAY = 0.01
 JUDGED_AT_ONCE = 250

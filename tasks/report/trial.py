@@ -38,7 +38,7 @@ class Trial(Method):
     """Students on the distilled set against students on random rows."""
 
     kind: Literal["trial"] = "trial"
-    revision: ClassVar[int] = 2
+    revision: ClassVar[int] = 3
     paper: ClassVar[str] = "Li et al., DD-Ranking, 2025, improvement over random"
 
     seeds: int = Field(5, ge=2, le=20, description="pairs of students; fewer than 4 hardly ever decide")
