@@ -35,7 +35,7 @@ ARMS = {
     "matching": ("hard",),
     "matching, mosaics": ("hard", "soft", "asked"),
     "statistics": ("hard", "static"),
-    "compensator": ("hard", "static"),
+    "compensator": ("hard", "static", "asked"),
 }
 
 

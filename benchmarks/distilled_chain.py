@@ -29,7 +29,7 @@ from tasks.config import load
 from tasks.data import TRUSTED, ints_or_minus_one
 
 SEEDS, WIDTH, STEPS = 3, 128, 300
-METHODS = ("random", "herding", "matching, mosaics")
+METHODS = ("random", "herding", "matching")
 GIVEN, CURATED = "given", "curated"
 
 
