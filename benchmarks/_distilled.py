@@ -3,7 +3,7 @@
 A piece is the teacher, a set, or a student; each is one file under build/distilled, named by all that
 decides it but the code: after a change of the recipe or of a method that is no change of its
 parameters, remove the folder. Pieces run side by side, one thread each, and a run that was killed takes
-up what is left. Students multiply in bfloat16, all of them, which halves their time where processors know it.
+up what is left. Students are compiled and multiply in bfloat16, all of them, which needs a C++ compiler.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rich.progress import Progress
 from benchmarks._chain import REPOSITORY
 from benchmarks._data import fashion_mnist
 from benchmarks._effects import examples
-from benchmarks._pool import in_bfloat16, side_by_side
+from benchmarks._pool import quick_students, side_by_side
 from tasks.data import Examples, State
 from tasks.distill import Distiller, Joint
 from tasks.distill.compensator import Compensator
@@ -277,7 +277,7 @@ def taught(learner: Learner) -> dict[str, float]:
     if learner.labels in ("soft", "static"):
         label_bytes *= CLASSES
     started = time.process_time()
-    with in_bfloat16():
+    with quick_students():
         accuracy = train_and_score(
             images,
             targets,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from multiprocessing import get_context
 from typing import Any, TypeVar
+from unittest.mock import patch
 
 from rich.progress import Progress
 
@@ -30,12 +31,23 @@ def side_by_side(
     return [each.result() for each in pending]
 
 
-def in_bfloat16() -> AbstractContextManager[None]:
-    """Products in bfloat16, for all students alike: half their time where processors know it. Without
-    autocast's cache, which would keep the first step's weights for good."""
+@contextmanager
+def quick_students() -> Iterator[None]:
+    """The literature's ConvNet compiled and its products in bfloat16, for all students alike: they take half
+    the time or less where processors know it. Needs a C++ compiler, as `torch.compile` does.
+
+    Without autocast's cache, which would keep the first step's weights for good.
+    """
     import torch
 
-    return torch.autocast("cpu", torch.bfloat16, cache_enabled=False)
+    from tasks.distill.convnet import ConvNet
+
+    compiled = torch.compile(ConvNet.forward)
+    with (
+        patch.object(ConvNet, "forward", compiled),
+        torch.autocast("cpu", torch.bfloat16, cache_enabled=False),
+    ):
+        yield
 
 
 def one_thread() -> None:

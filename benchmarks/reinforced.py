@@ -29,7 +29,7 @@ from rich.progress import Progress
 from benchmarks._chain import REPOSITORY, run_chain
 from benchmarks._data import fashion_mnist
 from benchmarks._fashion import NIGHT, one_night
-from benchmarks._pool import in_bfloat16, side_by_side
+from benchmarks._pool import quick_students, side_by_side
 from benchmarks.figures import Figure
 from tasks.config import Curation, load
 from tasks.report.calibration import expected_calibration_error
@@ -94,7 +94,7 @@ def judged(rows: str, arm: str, seed: int) -> tuple[float, float]:
     if not path.exists():
         _, test, truth = fashion_mnist("test")
         curation = load(place(rows) / "fashion_mnist.yaml", store=str(place(rows) / "store"))
-        with in_bfloat16():
+        with quick_students():
             probs = student(arms(curation)[arm](seed), test, STEPS[rows], seed)
         right = probs.argmax(axis=1) == truth
         error = expected_calibration_error(probs.max(axis=1), right)

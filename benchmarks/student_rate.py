@@ -17,7 +17,7 @@ import numpy as np
 from rich.progress import Progress
 
 from benchmarks._distilled import CLASSES, pictures, small_set
-from benchmarks._pool import in_bfloat16, side_by_side
+from benchmarks._pool import quick_students, side_by_side
 from benchmarks.figures import Figure
 from tasks.distill import recipe
 from tasks.distill.look import Look
@@ -46,7 +46,7 @@ def accuracy(width: int, rate: float, method: str, seed: int) -> float:
     assert rows.images is not None
     judged = np.random.default_rng(seed_of("judged")).choice(len(rows), JUDGED, replace=False)
     small = small_set(method, 10, seed)
-    with in_bfloat16(), patch.object(recipe, "LEARNING_RATE", rate):
+    with quick_students(), patch.object(recipe, "LEARNING_RATE", rate):
         return recipe.train_and_score(
             small.images,
             np.eye(CLASSES, dtype=np.float32)[small.labels],
