@@ -182,7 +182,10 @@ def shortened(name: str) -> str:
 
 
 def percent(share: float) -> str:
-    return f"{100 * share:.1f}%"
+    """A share as a percentage. What only rounds to none or to all does not look like it."""
+    if 0 < share < 0.0005:
+        return "<0.1%"
+    return ">99.9%" if 0.9995 <= share < 1 else f"{100 * share:.1f}%"
 
 
 def points(difference: float) -> str:

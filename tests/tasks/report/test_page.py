@@ -27,6 +27,7 @@ from tasks.report.page import (
     headline,
     matrix,
     pairs,
+    percent,
     points,
     render,
     seconds,
@@ -181,6 +182,14 @@ def test_a_row_without_a_suggestion_or_a_picture_says_so_in_words() -> None:
     text = Elements(render(data)).text
     assert "none" in text
     assert "a short text" in text
+
+
+@pytest.mark.parametrize(
+    ("share", "shown"),
+    [(0, "0.0%"), (1e-6, "<0.1%"), (0.0005, "0.1%"), (0.9994, "99.9%"), (0.99999, ">99.9%"), (1, "100.0%")],
+)
+def test_a_share_that_is_not_all_does_not_look_like_all(share: float, shown: str) -> None:
+    assert percent(share) == shown
 
 
 def test_headline_compares_before_with_after_where_both_are_known() -> None:
