@@ -47,7 +47,7 @@ def run(progress: Progress) -> list[Figure]:
         for seed in range(SEEDS)
     ]
     whole = Learner(WHOLE, 0, "hard", WIDTH, WHOLE_STEPS, 0)
-    found = judged([*learners, whole], progress)
+    found = judged([whole, *learners], progress)
     figures = [Figure(f"accuracy, {WHOLE}, hard labels", found[whole]["accuracy"])]
     for method, kinds in ARMS.items():
         for labels in kinds:
