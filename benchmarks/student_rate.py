@@ -4,7 +4,7 @@ Students of `tasks/distill/recipe.py`, 300 steps, at several rates and widths, o
 Fashion-MNIST: random rows and those that `matching` learnt, two of each, as in `distilled`. Judged on 2,500
 training rows, most of which no set has looked at; test images take no part. One rate serves all widths.
 
-Twenty minutes on two cores, and as long again where `distilled` has not made the sets yet.
+A quarter of an hour on two cores, and as long again where `distilled` has not made the sets yet.
 """
 
 from __future__ import annotations
