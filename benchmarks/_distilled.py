@@ -252,7 +252,6 @@ def description(method: str) -> object:
 
 
 def taught(learner: Learner) -> dict[str, float]:
-
     from tasks.distill.look import Look
     from tasks.distill.mosaic import decode
     from tasks.distill.recipe import train_and_score

@@ -33,8 +33,8 @@ def side_by_side(
 
 @contextmanager
 def quick_students() -> Iterator[None]:
-    """The literature's ConvNet compiled and its products in bfloat16, for all students alike: they take half
-    the time or less where processors know it. Needs a C++ compiler, as `torch.compile` does.
+    """The literature's ConvNet compiled and its products in bfloat16, for all students alike, which saves
+    half their time where processors know it. Needs a C++ compiler, as `torch.compile` does.
 
     Without autocast's cache, which would keep the first step's weights for good.
     """

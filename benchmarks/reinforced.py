@@ -48,8 +48,14 @@ TEACH = {
 # Mild views, since networks of this size, which learned from whole pictures, misjudge others; and the decided
 # label wherever they are not all but sure, since it is right more often than they are.
 REINFORCE = {
-    **{"kind": "ferkd", "scale": [0.9, 1.0], "ratio": [0.95, 1.05], "flip": True},
-    **{"lower": 0, "upper": 0.95, "smoothing": 0.05, "self_mix": 0},
+    "kind": "ferkd",
+    "scale": [0.9, 1.0],
+    "ratio": [0.95, 1.05],
+    "flip": True,
+    "lower": 0,
+    "upper": 0.95,
+    "smoothing": 0.05,
+    "self_mix": 0,
 }
 FILTERS, BATCH, RATE, DECAY = 32, 128, 1e-3, 1e-2
 SHARES = {"all rows": 1.0, "10% of the rows": 0.1}

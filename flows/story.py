@@ -15,6 +15,7 @@ from flows import show
 from storage import query
 from storage.store import Store
 from tasks.errors import BadInput
+from tasks.report.page import percent
 
 TOP = 3
 """Opinions of a teacher that are shown, the strongest first."""
@@ -75,10 +76,13 @@ def teachers(connection: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> None
     opinions = [
         (
             found["teacher"],
-            ", ".join(map("{} {:.1%}".format, found["class_names"][:TOP], found["p"][:TOP]))
+            ", ".join(
+                f"{name} {percent(p)}"
+                for name, p in zip(found["class_names"][:TOP], found["p"][:TOP], strict=True)
+            )
             if found["value"] is None
             else f"{found['value']:.6g}",
-            f"{found['given_p']:.1%}" if row["label"] is not None or row["labels"] else "",
+            percent(found["given_p"]) if row["label"] is not None or row["labels"] else "",
             str(found["fold"]) if found["fold"] >= 0 else "",
         )
         for found in of(connection, "soft_labels", row, "teacher")
@@ -93,7 +97,7 @@ def detectors(connection: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> Non
             f["score"],
             "yes" if f["is_issue"] else "no",
             suggestion(f, row),
-            "-" if f["p_error"] is None else f"{f['p_error']:.1%}",
+            "-" if f["p_error"] is None else percent(f["p_error"]),
         )
         for f in of(connection, "issues", row, "detector")
     ]
@@ -111,7 +115,7 @@ def decision(connection: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> None
         change = f"{said(*after)} stays" if before == after else moved
         show.line(f"decision: {found['action']}, {change}, by {found['decided_by']}")
         show.line(f"  because     {found['reason']}")
-        show.line(f"  confidence  {found['confidence']:.1%}")
+        show.line(f"  confidence  {percent(found['confidence'])}")
 
 
 def people(connection: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> None:

@@ -183,9 +183,10 @@ def shortened(name: str) -> str:
 
 def percent(share: float) -> str:
     """A share as a percentage. What only rounds to none or to all does not look like it."""
-    if 0 < share < 0.0005:
+    shown = f"{100 * share:.1f}%"
+    if shown == "0.0%" and share > 0:
         return "<0.1%"
-    return ">99.9%" if 0.9995 <= share < 1 else f"{100 * share:.1f}%"
+    return ">99.9%" if shown == "100.0%" and share < 1 else shown
 
 
 def points(difference: float) -> str:
