@@ -15,7 +15,7 @@ from flows import show
 from storage import query
 from storage.store import Store
 from tasks.errors import BadInput
-from tasks.report.page import percent
+from tasks.report.page import chance, percent
 
 TOP = 3
 """Opinions of a teacher that are shown, the strongest first."""
@@ -77,12 +77,12 @@ def teachers(connection: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> None
         (
             found["teacher"],
             ", ".join(
-                f"{name} {percent(p)}"
+                f"{name} {chance(p)}"
                 for name, p in zip(found["class_names"][:TOP], found["p"][:TOP], strict=True)
             )
             if found["value"] is None
             else f"{found['value']:.6g}",
-            percent(found["given_p"]) if row["label"] is not None or row["labels"] else "",
+            chance(found["given_p"]) if row["label"] is not None or row["labels"] else "",
             str(found["fold"]) if found["fold"] >= 0 else "",
         )
         for found in of(connection, "soft_labels", row, "teacher")
@@ -97,7 +97,7 @@ def detectors(connection: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> Non
             f["score"],
             "yes" if f["is_issue"] else "no",
             suggestion(f, row),
-            "-" if f["p_error"] is None else percent(f["p_error"]),
+            "-" if f["p_error"] is None else chance(f["p_error"]),
         )
         for f in of(connection, "issues", row, "detector")
     ]
@@ -115,7 +115,8 @@ def decision(connection: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> None
         change = f"{said(*after)} stays" if before == after else moved
         show.line(f"decision: {found['action']}, {change}, by {found['decided_by']}")
         show.line(f"  because     {found['reason']}")
-        show.line(f"  confidence  {percent(found['confidence'])}")
+        as_shown = percent if found["action"] == "human" else chance
+        show.line(f"  confidence  {as_shown(found['confidence'])}")
 
 
 def people(connection: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> None:

@@ -45,6 +45,7 @@ def render(data: ReportData) -> str:
     environment.filters |= {
         "count": "{:,}".format,
         "percent": percent,
+        "chance": chance,
         "points": points,
         "signed": signed,
         "size": size,
@@ -187,6 +188,11 @@ def percent(share: float) -> str:
     if shown == "0.0%" and share > 0:
         return "<0.1%"
     return ">99.9%" if shown == "100.0%" and share < 1 else shown
+
+
+def chance(probability: float) -> str:
+    """An estimated probability as a percentage: never none or all, though what stores it rounds to them."""
+    return percent(min(max(probability, 1e-6), 1 - 1e-6))
 
 
 def points(difference: float) -> str:

@@ -22,6 +22,7 @@ from tasks.report import (
 )
 from tasks.report.page import (
     SHOWN,
+    chance,
     dots,
     formatted,
     headline,
@@ -190,6 +191,11 @@ def test_a_row_without_a_suggestion_or_a_picture_says_so_in_words() -> None:
 )
 def test_a_share_that_is_not_all_does_not_look_like_all(share: float, shown: str) -> None:
     assert percent(share) == shown
+
+
+@pytest.mark.parametrize(("probability", "shown"), [(0, "<0.1%"), (0.25, "25.0%"), (1, ">99.9%")])
+def test_no_estimate_looks_certain(probability: float, shown: str) -> None:
+    assert chance(probability) == shown
 
 
 def test_headline_compares_before_with_after_where_both_are_known() -> None:
