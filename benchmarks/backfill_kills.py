@@ -26,6 +26,7 @@ from pathlib import Path
 from rich.progress import Progress
 
 from benchmarks import _journal
+from benchmarks._prefect import prefect_server
 from benchmarks._scenes import (
     Scene,
     children,
@@ -39,7 +40,6 @@ from benchmarks._scenes import (
     nights,
 )
 from benchmarks.figures import Figure
-from benchmarks.kills import prefect_server
 from storage import releases
 from storage.files import TEMPORARY
 

@@ -27,8 +27,8 @@ from rich.progress import Progress
 
 from benchmarks._chain import REPOSITORY
 from benchmarks._defects import EXPORTS, FILES, NIGHTS, Night, month, save_model
+from benchmarks._prefect import prefect_server
 from benchmarks.figures import Figure
-from benchmarks.kills import prefect_server
 from storage import releases
 from storage.releases import HELD
 from storage.store import Store

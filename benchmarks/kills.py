@@ -16,15 +16,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from rich.progress import Progress
 
 from benchmarks._chain import CURATIONS, REPOSITORY
+from benchmarks._prefect import prefect_server
 from benchmarks.figures import Figure
-from flows.server import Server
 from storage.files import TEMPORARY
 from storage.store import Store
 from storage.tables import TABLES
@@ -74,23 +73,6 @@ def small_shards(folder: Path) -> Path:
     file = folder / "digits.yaml"
     file.write_text(text, encoding="utf-8")
     return file
-
-
-@contextmanager
-def prefect_server(folder: Path) -> Iterator[dict[str, str]]:
-    """A Prefect server of its own; the environment in which runs use it."""
-    environment = {
-        **os.environ,
-        "PREFECT_HOME": str(folder / "prefect"),
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    }
-    environment.pop("PREFECT_API_URL", None)
-    server = Server(environment)
-    try:
-        server.wait()
-        yield {**environment, "PREFECT_API_URL": server.address}
-    finally:
-        server.stop()
 
 
 def start(curation: Path, store: Path, environment: dict[str, str]) -> subprocess.Popen[str]:

@@ -28,9 +28,9 @@ import numpy as np
 import pyarrow as pa
 from rich.progress import Progress
 
+from benchmarks._prefect import prefect_server
 from benchmarks._scenes import CURATION, Scene, contents, digits, images_given, images_kept, nights
 from benchmarks.figures import Figure
-from benchmarks.kills import prefect_server
 from storage import releases
 
 ZONE = ZoneInfo("Europe/Berlin")

@@ -11,12 +11,10 @@ comparison only: teachers trained from scratch on all 60,000 rows.
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ import yaml
 from rich.progress import Progress
 
 from benchmarks._chain import CURATIONS
+from benchmarks._prefect import prefect_server
 from benchmarks._scenes import Scene
 from benchmarks.figures import Figure
 from tasks.config import load
@@ -43,7 +42,7 @@ RULES: dict[str, dict[str, Any]] = {
 
 
 def run(progress: Progress) -> list[Figure]:
-    with tempfile.TemporaryDirectory() as name, prefect(Path(name)) as environment:
+    with tempfile.TemporaryDirectory() as name, prefect_server(Path(name)) as environment:
         folder = Path(name)
         deal(folder / "incoming")
         nights = {rule: scene(folder, rule, environment) for rule in RULES}
@@ -109,22 +108,3 @@ def accuracy_of(made: Scene) -> float:
     said = store.read(soft, ["teacher", "classes"]).to_pylist()
     likeliest = [row["classes"][0] for row in said if row["teacher"] == "mean"]
     return float((truth == likeliest).mean())
-
-
-@contextmanager
-def prefect(folder: Path) -> Iterator[Mapping[str, str]]:
-    """A Prefect server of its own; the environment in which commands use it."""
-    from flows.server import Server
-
-    environment = {
-        **os.environ,
-        "PREFECT_HOME": str(folder / "prefect"),
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    }
-    environment.pop("PREFECT_API_URL", None)
-    server = Server(environment)
-    try:
-        server.wait()
-        yield {**environment, "PREFECT_API_URL": server.address}
-    finally:
-        server.stop()

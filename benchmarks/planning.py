@@ -34,8 +34,8 @@ from deltalake import DeltaTable
 from rich.progress import Progress
 
 from benchmarks._chain import REPOSITORY
+from benchmarks._prefect import prefect_server
 from benchmarks.figures import Figure
-from benchmarks.kills import prefect_server
 from storage import releases
 from storage.ledger import Ledger, Receipt
 from storage.store import Store

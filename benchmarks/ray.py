@@ -24,8 +24,9 @@ from rich.progress import Progress
 
 from benchmarks._chain import CURATIONS
 from benchmarks._data import DATA
+from benchmarks._prefect import prefect_server
 from benchmarks.figures import Figure
-from benchmarks.kills import NIGHT, finish, prefect_server, start
+from benchmarks.kills import NIGHT, finish, start
 from storage.store import Store
 from storage.tables import TABLES
 

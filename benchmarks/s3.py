@@ -24,10 +24,10 @@ from pyarrow.fs import FileSelector
 from rich.progress import Progress
 
 from benchmarks._chain import CURATIONS, REPOSITORY
+from benchmarks._prefect import prefect_server
 from benchmarks._s3 import BUCKET, faults, s3_server
 from benchmarks._scenes import DATASET, Scene, contents, digits
 from benchmarks.figures import Figure
-from benchmarks.kills import prefect_server
 from storage import releases
 from storage.store import Store
 from storage.tables import TABLES

@@ -30,9 +30,9 @@ from rich.progress import Progress
 
 from benchmarks import _journal
 from benchmarks._chain import REPOSITORY
+from benchmarks._prefect import prefect_server
 from benchmarks._scenes import Ended, Scene, contents, digits
 from benchmarks.figures import Figure
-from benchmarks.kills import prefect_server
 from storage import releases
 from storage.leases import live
 from storage.store import Store
