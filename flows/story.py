@@ -137,7 +137,7 @@ def uses(connection: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> None:
     views = of(connection, "reinforcements", row, "draw")
     show.line("")
     if views:
-        tops = ", ".join(f"{view['class_names'][0]} {view['p'][0]:.0%}" for view in views)
+        tops = ", ".join(f"{view['class_names'][0]} {chance(view['p'][0])}" for view in views)
         show.line(f"views: {len(views)} stored; the teachers' first choice on each: {tops}")
     else:
         show.line("views: none stored")

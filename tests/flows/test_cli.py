@@ -352,7 +352,7 @@ def test_why_tells_the_whole_story_of_a_row(
         "confident_learning            0.02   yes       dog        98.0%",
         "decision: fix, cat becomes dog, by threshold",
         "because     teachers give dog 98%",
-        "views: 2 stored; the teachers' first choice on each: dog 100%, cat 100%",
+        "views: 2 stored; the teachers' first choice on each: dog >99.9%, cat >99.9%",
         "distilled set: herding-1-0 of 2026-01-01",
     ):
         assert told in out
