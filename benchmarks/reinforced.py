@@ -47,8 +47,8 @@ TEACH = {
 }
 # The decided label wherever teachers are not all but sure: it is right more often than networks of this size.
 REINFORCE = {"kind": "ferkd", "lower": 0, "upper": 0.95, "smoothing": 0.05, "self_mix": 0}
-# A student that sees a row ten times has not learned it by heart: mild crops cost it half a point, and mirror
-# images as much. One that sees it 85 times gains. Teachers of this size misjudge stronger views.
+# A student that sees a row ten times has not learned it by heart and loses by views, even by mild ones; one
+# that sees it 85 times gains. Teachers of this size misjudge stronger ones.
 DRAWN = {
     "all rows": {"draws": 1, "scale": [1.0, 1.0], "ratio": [1.0, 1.0]},
     "10% of the rows": {"draws": 32, "scale": [0.9, 1.0], "ratio": [0.95, 1.05], "flip": True},

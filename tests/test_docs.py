@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -104,3 +105,13 @@ def test_the_page_on_storage_names_every_column_of_every_table() -> None:
             column: bool(mark) for column, mark in re.findall(r"(\w+)(\?)?(?:, | or |$)", rows[name].strip())
         }
         assert columns == {f.name: f.nullable for f in schema if f.name not in ("partition", "id")}, name
+
+
+def test_the_readme_shows_the_student_that_the_benchmark_of_its_demo_measured() -> None:
+    results = json.loads((REPOSITORY / "benchmarks" / "results" / "digits.json").read_text(encoding="utf-8"))
+    measured = {figure["name"]: figure["value"] for figure in results["figures"]}
+    shown = [f"{measured[f'student accuracy, {arm} labels']:.2%}" for arm in ("given", "curated")]
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    assert re.findall(r"^accuracy of a student trained on them +(\S+) +(\S+)$", readme, re.M) == [
+        tuple(shown)
+    ]
